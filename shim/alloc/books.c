@@ -1,0 +1,87 @@
+#include "alloc/books.h"
+
+#include "alloc/devices.h"
+#include "base/log.h"
+#include "ledger/account.h"
+#include "ledger/ledger.h"
+#include "lease/local.h"
+
+static bool uses_host(const struct gb_block *block)
+{
+	return gb_block_is_fallback(block);
+}
+
+static bool grant_host(const struct gb_block *block)
+{
+	uint64_t budget = 0;
+
+	if (!gb_account_reserve_host(block->size, gb_host_limit())) {
+		gb_log(GB_LOG_INFO, "admission", "refused %llu bytes: over GREENBOOST_HOST_LIMIT", (unsigned long long)block->size);
+		return false;
+	}
+	if (gb_local_acquire(block->size, &budget))
+		return true;
+	gb_account_release_host(block->size);
+	gb_log(GB_LOG_WARN, "admission",
+	       "refused %llu bytes of host memory: the machine can spare %llu; close something or lower GREENBOOST_HOST_RESERVE",
+	       (unsigned long long)block->size, (unsigned long long)budget);
+	return false;
+}
+
+bool gb_books_reserve(const struct gb_block *block, uint64_t device_limit)
+{
+	uint64_t limit = block->tier == GB_TIER_DEVICE ? device_limit : UINT64_MAX;
+
+	if (!gb_account_reserve(block->device, (enum gb_tier)block->tier, block->size, limit))
+		return false;
+	if (!uses_host(block) || grant_host(block))
+		return true;
+	gb_account_cancel(block->device, (enum gb_tier)block->tier, block->size);
+	return false;
+}
+
+void gb_books_cancel(const struct gb_block *block)
+{
+	if (uses_host(block)) {
+		gb_local_settle(block->size);
+		gb_account_release_host(block->size);
+	}
+	gb_account_cancel(block->device, (enum gb_tier)block->tier, block->size);
+}
+
+static void close_stale(const struct gb_block *stale)
+{
+	if (stale->serial)
+		gb_books_close(stale);
+}
+
+bool gb_books_enter(const struct gb_block *block)
+{
+	struct gb_block stale;
+
+	if (gb_ledger_insert(block, &stale))
+		return false;
+	close_stale(&stale);
+	if (uses_host(block))
+		gb_local_settle(block->size);
+	gb_account_commit(block->device, (enum gb_tier)block->tier, block->size);
+	return true;
+}
+
+void gb_books_close(const struct gb_block *block)
+{
+	gb_account_release(block->device, (enum gb_tier)block->tier, block->size);
+	if (uses_host(block))
+		gb_account_release_host(block->size);
+}
+
+void gb_books_restore(const struct gb_block *block)
+{
+	struct gb_block stale;
+
+	/* Without room for the record the memory stays held and counted, but unknown: a free of it will fail. */
+	if (gb_ledger_insert(block, &stale))
+		gb_log(GB_LOG_ERROR, "ledger", "lost track of %llu bytes: out of memory", (unsigned long long)block->size);
+	else
+		close_stale(&stale);
+}

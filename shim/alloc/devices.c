@@ -1,0 +1,180 @@
+#include "alloc/devices.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/options.h"
+#include "driver/driver.h"
+#include "ledger/account.h"
+#include "lease/local.h"
+
+static _Atomic uint64_t totals[GB_DEVICES_MAX]; /* bytes of VRAM; 0: not asked yet */
+static _Atomic uint64_t host_total;             /* bytes of RAM; 0: not asked yet */
+static _Atomic uint64_t advertised_total;       /* host bytes reported on top, +1; 0: not decided yet */
+
+bool gb_device_current(CUcontext *context, CUdevice *device)
+{
+	const struct gb_driver *driver = gb_driver();
+
+	return driver->cuCtxGetCurrent(context) == CUDA_SUCCESS && *context && driver->cuCtxGetDevice(device) == CUDA_SUCCESS &&
+	       *device >= 0 && *device < GB_DEVICES_MAX;
+}
+
+static uint64_t device_total(CUdevice device)
+{
+	uint64_t known = atomic_load_explicit(&totals[device], memory_order_relaxed);
+	size_t total = 0;
+
+	if (known)
+		return known;
+	if (gb_driver()->cuDeviceTotalMem_v2(&total, device))
+		return 0;
+	atomic_store_explicit(&totals[device], total, memory_order_relaxed);
+	return total;
+}
+
+static uint64_t ram_total(void)
+{
+	uint64_t known = atomic_load_explicit(&host_total, memory_order_relaxed);
+
+	if (!known) {
+		known = gb_local_total();
+		atomic_store_explicit(&host_total, known, memory_order_relaxed);
+	}
+	return known;
+}
+
+uint64_t gb_device_limit(CUdevice device)
+{
+	const struct gb_size *option = &gb_options()->vram_limit;
+
+	if (!option->is_set)
+		return UINT64_MAX;
+	uint64_t limit = gb_size_resolve(option, option->is_share ? device_total(device) : 0, UINT64_MAX);
+	__atomic_store_n(&gb_account_page()->device[device].limit_bytes, limit, __ATOMIC_RELAXED);
+	return limit;
+}
+
+struct gb_rules gb_device_rules(CUdevice device)
+{
+	const struct gb_options *options = gb_options();
+	const struct gb_size *min_spill = &options->min_spill;
+
+	return (struct gb_rules){
+		.fallback = (enum gb_fallback)options->fallback,
+		.min_spill = gb_size_resolve(min_spill, min_spill->is_share ? device_total(device) : 0, 0),
+		.retry_first = options->retry_first,
+	};
+}
+
+struct gb_budget gb_device_budget(CUdevice device, uint64_t bytes, const struct gb_rules *rules)
+{
+	const struct gb_size *reserve = &gb_options()->vram_reserve;
+	struct gb_budget budget = {
+		.limit = gb_device_limit(device),
+		.held = gb_account_bytes((unsigned)device, GB_TIER_DEVICE),
+		.free = UINT64_MAX,
+		.reserve = gb_size_resolve(reserve, reserve->is_share ? device_total(device) : 0, 0),
+	};
+
+	/* Asking the driver costs microseconds: only where the answer can matter. */
+	size_t free_bytes, total_bytes;
+	if (budget.reserve && bytes >= rules->min_spill && gb_driver()->cuMemGetInfo_v2(&free_bytes, &total_bytes) == CUDA_SUCCESS)
+		budget.free = free_bytes;
+	return budget;
+}
+
+uint64_t gb_host_limit(void)
+{
+	const struct gb_size *option = &gb_options()->host_limit;
+	uint64_t limit = gb_size_resolve(option, option->is_share ? ram_total() : 0, UINT64_MAX);
+
+	if (option->is_set)
+		__atomic_store_n(&gb_account_page()->host_limit_bytes, limit, __ATOMIC_RELAXED);
+	return limit;
+}
+
+/* Host bytes that could be granted within this process' own limit. */
+static uint64_t host_room(void)
+{
+	uint64_t limit = gb_host_limit();
+	uint64_t held = gb_account_host_bytes();
+	uint64_t own = held < limit ? limit - held : 0;
+	uint64_t budget = gb_local_budget();
+
+	return budget < own ? budget : own;
+}
+
+/* Decided once, because a program takes a card's total for a constant. */
+static uint64_t decide_advertised_total(const struct gb_choice_or_size *option, uint64_t room)
+{
+	uint64_t known = atomic_load_explicit(&advertised_total, memory_order_relaxed);
+
+	if (known)
+		return known - 1;
+	uint64_t total = room + gb_account_host_bytes();
+	if (option->choice < 0) {
+		uint64_t asked = gb_size_resolve(&option->size, option->size.is_share ? ram_total() : 0, 0);
+		total = asked < total ? asked : total;
+	}
+	if (atomic_compare_exchange_strong(&advertised_total, &known, total + 1))
+		return total;
+	return known - 1;
+}
+
+struct gb_memory_info gb_device_report(CUdevice device, const struct gb_memory_info *hardware)
+{
+	const struct gb_options *options = gb_options();
+	struct gb_report_terms terms = {.limit = UINT64_MAX};
+
+	if (device >= 0) {
+		terms.limit = gb_device_limit(device);
+		terms.held = gb_account_bytes((unsigned)device, GB_TIER_DEVICE);
+	} else {
+		terms.limit = gb_size_resolve(&options->vram_limit, hardware->total, UINT64_MAX);
+	}
+	if (options->advertise.choice != GB_ADVERTISE_OFF && options->fallback != GB_FALLBACK_OFF) {
+		uint64_t room = host_room();
+		uint64_t held = gb_account_host_bytes();
+		terms.extra_total = decide_advertised_total(&options->advertise, room);
+		uint64_t left = held < terms.extra_total ? terms.extra_total - held : 0;
+		/* Free is what would be granted if asked for now, never a promise beyond that. */
+		terms.extra_free = room < left ? room : left;
+	}
+	return gb_report(hardware, &terms);
+}
+
+/* "GPU-" and the 16 bytes in hexadecimal, with dashes after the 4th, 6th, 8th and 10th. */
+static void write_uuid(const CUuuid *uuid, char text[64])
+{
+	char *at = text + sprintf(text, "GPU-");
+
+	for (int i = 0; i < 16; i++)
+		at += sprintf(at, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", (unsigned char)uuid->bytes[i]);
+}
+
+CUdevice gb_device_by_uuid(const char *text)
+{
+	int count = 0;
+
+	/* A process that uses NVML alone has no CUDA loaded, and must not get it from us. */
+	if (!gb_driver_is_loaded() || gb_driver()->cuDeviceGetCount(&count))
+		return -1;
+	for (CUdevice device = 0; device < count && device < GB_DEVICES_MAX; device++) {
+		CUuuid uuid;
+		char own[64];
+		if (gb_driver()->cuDeviceGetUuid_v2(&uuid, device))
+			continue;
+		write_uuid(&uuid, own);
+		if (!strcasecmp(own, text))
+			return device;
+	}
+	return -1;
+}
+
+void gb_devices_after_fork(void)
+{
+	atomic_store(&advertised_total, 0);
+}

@@ -1,0 +1,21 @@
+/* Giving a fallback block's memory back, in the context it came from. */
+#ifndef GB_ALLOC_GIVE_BACK_H
+#define GB_ALLOC_GIVE_BACK_H
+
+#include <stdbool.h>
+
+#include "base/block.h"
+
+/* Makes `context` current if it is not; *pushed says whether gb_context_leave() has something to undo. */
+CUresult gb_context_enter(CUcontext context, bool *pushed);
+void gb_context_leave(bool *pushed);
+
+/* Frees the block through its tier; first waits for all work of its context if `waits` (cuMemFree does, so that nothing
+ * in flight loses its memory). A context that is no more has taken its work along: the block is then abandoned, which
+ * is a success. On any other failure the memory is still held and the call may be repeated. Books are the caller's. */
+CUresult gb_give_back(struct gb_block *block, bool waits);
+
+/* Whether an answer of the driver's free means that the memory is gone, or was never there, for all its refusal. */
+bool gb_free_is_final(CUresult result);
+
+#endif

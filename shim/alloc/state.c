@@ -1,0 +1,35 @@
+#include "alloc/state.h"
+
+#include <pthread.h>
+
+#include "alloc/capture.h"
+#include "alloc/deferred.h"
+#include "alloc/devices.h"
+#include "ledger/account.h"
+#include "ledger/ledger.h"
+#include "lease/local.h"
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+/* CUDA does not survive a fork: in the child every handle is invalid, and so is every record of ours. Only this thread is
+ * left, so nothing is locked here, and locks that other threads of the parent held are made anew. */
+static void after_fork_in_child(void)
+{
+	gb_account_after_fork();
+	gb_ledger_after_fork();
+	gb_deferred_after_fork();
+	gb_capture_after_fork();
+	gb_local_after_fork();
+	gb_devices_after_fork();
+}
+
+static void start(void)
+{
+	gb_account_publish();
+	pthread_atfork(NULL, NULL, after_fork_in_child);
+}
+
+void gb_state_start(void)
+{
+	pthread_once(&once, start);
+}

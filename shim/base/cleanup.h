@@ -1,0 +1,21 @@
+/* What a scope owns, it gives back on every way out: GB_CLEANUP(f) int fd = ...; calls f(&fd). */
+#ifndef GB_BASE_CLEANUP_H
+#define GB_BASE_CLEANUP_H
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#define GB_CLEANUP(function) __attribute__((cleanup(function)))
+
+static inline void gb_close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+}
+
+static inline void gb_free_memory(void *pointer_address)
+{
+	free(*(void **)pointer_address);
+}
+
+#endif

@@ -1,0 +1,43 @@
+/* The options of options.def as one structure, read from the environment once.
+ *
+ * A value that is malformed costs one line on stderr and counts as unset. Nothing is read before the first call of
+ * gb_options(), which no process reaches that stays away from CUDA and NVML. Any thread. */
+#ifndef GB_BASE_OPTIONS_H
+#define GB_BASE_OPTIONS_H
+
+#include <stdbool.h>
+
+#include "base/log.h"
+#include "base/size.h"
+
+/* Positions in the `choices` of the option of that name in options.def. */
+enum gb_fallback { GB_FALLBACK_AUTO, GB_FALLBACK_HOST, GB_FALLBACK_MANAGED, GB_FALLBACK_OFF };
+enum gb_advertise { GB_ADVERTISE_OFF, GB_ADVERTISE_ON };
+
+struct gb_choice_or_size {
+	int choice; /* -1: `size` says */
+	struct gb_size size;
+};
+
+typedef struct gb_size gb_option_SIZE;
+typedef int gb_option_CHOICE;
+typedef struct gb_choice_or_size gb_option_CHOICE_OR_SIZE;
+typedef bool gb_option_SWITCH;
+
+struct gb_options {
+#define GB_OPTION(id, kind, choices, default_text, help) gb_option_##kind id;
+#include "options.def"
+#undef GB_OPTION
+};
+
+/* How gb_options_read() asks for a variable and tells of one it cannot use. */
+typedef const char *(*gb_options_lookup)(const char *variable);
+typedef void (*gb_options_complaint)(const char *variable, const char *value, const char *wanted);
+
+/* Pure but for the two calls: every field of *options is set. */
+void gb_options_read(struct gb_options *options, gb_options_lookup lookup, gb_options_complaint complain);
+
+/* This process' options. */
+const struct gb_options *gb_options(void);
+
+#endif

@@ -1,0 +1,63 @@
+#include "entry/hooks.h"
+
+#include <string.h>
+
+#include "driver/driver.h"
+#include "entry/prototypes.h"
+
+const struct gb_hook gb_hooks[] = {
+#define GB_CUDA_HOOK(symbol, name, version, stream, parameters, arguments) \
+	{#symbol, name, version, GB_STREAM_##stream, GB_LIBRARY_CUDA, offsetof(struct gb_driver, symbol), (void *)symbol},
+#define GB_NVML_HOOK(symbol, parameters, arguments) \
+	{#symbol, NULL, 0, GB_STREAM_ANY, GB_LIBRARY_NVML, offsetof(struct gb_nvml, symbol), (void *)symbol},
+#include "hooks.def"
+#undef GB_CUDA_HOOK
+#undef GB_NVML_HOOK
+};
+
+const size_t gb_hooks_count = sizeof gb_hooks / sizeof *gb_hooks;
+
+const struct gb_hook *gb_hook_by_symbol(const char *symbol)
+{
+	/* cuda…, cublas…, cudnn… have a small third letter: most look-ups of a CUDA program end here. */
+	bool driver = symbol[0] == 'c' && symbol[1] == 'u' && symbol[2] >= 'A' && symbol[2] <= 'Z';
+	bool nvml = symbol[0] == 'n' && symbol[1] == 'v' && symbol[2] == 'm' && symbol[3] == 'l';
+
+	if (!driver && !nvml)
+		return NULL;
+	for (size_t i = 0; i < gb_hooks_count; i++) {
+		if (!strcmp(gb_hooks[i].symbol, symbol))
+			return &gb_hooks[i];
+	}
+	return NULL;
+}
+
+const struct gb_hook *gb_hook_by_name(const char *name, int version, uint64_t flags)
+{
+	enum gb_hook_stream stream =
+		flags & CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM ? GB_STREAM_PER_THREAD : GB_STREAM_LEGACY;
+	const struct gb_hook *best = NULL;
+
+	for (size_t i = 0; i < gb_hooks_count; i++) {
+		const struct gb_hook *hook = &gb_hooks[i];
+		if (!hook->name || strcmp(hook->name, name) != 0 || hook->version > version)
+			continue;
+		if (hook->stream != GB_STREAM_ANY && hook->stream != stream)
+			continue;
+		if (!best || hook->version > best->version)
+			best = hook;
+	}
+	return best;
+}
+
+void *gb_hook_real(const struct gb_hook *hook)
+{
+	bool cuda = hook->library == GB_LIBRARY_CUDA;
+	const void *entries = cuda ? (const void *)gb_driver() : (const void *)gb_nvml();
+	const void *missing = cuda ? (const void *)&gb_driver_missing : (const void *)&gb_nvml_missing;
+	void *real, *none;
+
+	memcpy(&real, (const char *)entries + hook->offset, sizeof real);
+	memcpy(&none, (const char *)missing + hook->offset, sizeof none);
+	return real == none ? NULL : real;
+}

@@ -1,0 +1,162 @@
+#include "lease/local.h"
+
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/options.h"
+#include "policy/host_memory.h"
+
+enum { TEXT_BYTES = 65536, PATH_BYTES = 1024 };
+
+static _Atomic uint64_t pending;
+
+/* The file as text, cut at TEXT_BYTES; "" where it cannot be read. `text` is the callers' common room: on the heap, because
+ * a thread of the host's may have a small stack. */
+static const char *read_text(const char *path, char *text)
+{
+	GB_CLEANUP(gb_close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	size_t length = 0;
+
+	while (fd >= 0 && length < TEXT_BYTES - 1) {
+		ssize_t more = read(fd, text + length, TEXT_BYTES - 1 - length);
+		if (more <= 0)
+			break;
+		length += (size_t)more;
+	}
+	text[length] = '\0';
+	return text;
+}
+
+static uint64_t read_counter(const char *directory, const char *name, char *text)
+{
+	char path[2 * PATH_BYTES + 64];
+
+	snprintf(path, sizeof path, "%s/%s", directory, name);
+	return gb_counter_parse(read_text(path, text));
+}
+
+static uint64_t read_stat(const char *directory, const char *key, char *text)
+{
+	char path[2 * PATH_BYTES + 64];
+
+	snprintf(path, sizeof path, "%s/memory.stat", directory);
+	return gb_stat_parse(read_text(path, text), key);
+}
+
+struct hierarchy {
+	const char *type, *controller; /* as in mountinfo and /proc/self/cgroup */
+	const char *limit, *soft_limit, *usage, *reclaimable;
+};
+
+static const struct hierarchy hierarchies[] = {
+	{"cgroup2", "", "memory.max", "memory.high", "memory.current", "inactive_file"},
+	{"cgroup", "memory", "memory.limit_in_bytes", NULL, "memory.usage_in_bytes", "total_inactive_file"},
+};
+
+static uint64_t directory_headroom(const struct hierarchy *h, const char *directory, char *text)
+{
+	uint64_t limit = read_counter(directory, h->limit, text);
+	/* Above memory.high a group is slowed to a crawl rather than killed: no place to go either. */
+	uint64_t soft = h->soft_limit ? read_counter(directory, h->soft_limit, text) : GB_BYTES_UNKNOWN;
+
+	if (soft < limit)
+		limit = soft;
+	if (limit == GB_BYTES_UNKNOWN)
+		return GB_BYTES_UNKNOWN;
+	uint64_t usage = read_counter(directory, h->usage, text);
+	return gb_cgroup_headroom(limit, usage, read_stat(directory, h->reclaimable, text));
+}
+
+/* The smallest headroom from this process' group up to the top of what is mounted. */
+static uint64_t hierarchy_headroom(const struct hierarchy *h, const char *controller, char *text)
+{
+	char group[PATH_BYTES], mount[PATH_BYTES], root[PATH_BYTES], directory[2 * PATH_BYTES];
+	uint64_t least = GB_BYTES_UNKNOWN;
+
+	if (!gb_cgroup_path(read_text("/proc/self/cgroup", text), controller, group, sizeof group) ||
+	    !gb_cgroup_mount(read_text("/proc/self/mountinfo", text), h->type, controller, mount, root, sizeof mount))
+		return GB_BYTES_UNKNOWN;
+	/* A container sees its own part of the hierarchy mounted: its root there is the top of what we can read. */
+	size_t skipped = strcmp(root, "/") ? strlen(root) : 0;
+	bool below = !strncmp(group, root, skipped) && (group[skipped] == '/' || group[skipped] == '\0');
+	int length = snprintf(directory, sizeof directory, "%s%s", mount, below ? group + skipped : "");
+	size_t top = strlen(mount);
+	if (length < 0 || (size_t)length >= sizeof directory)
+		return GB_BYTES_UNKNOWN;
+	for (;;) {
+		uint64_t headroom = directory_headroom(h, directory, text);
+		if (headroom < least)
+			least = headroom;
+		char *slash = strrchr(directory, '/');
+		if (!slash || (size_t)(slash - directory) < top)
+			return least;
+		*slash = '\0';
+	}
+}
+
+static uint64_t cgroup_headroom(char *text)
+{
+	uint64_t least = GB_BYTES_UNKNOWN;
+
+	for (size_t i = 0; i < sizeof hierarchies / sizeof *hierarchies; i++) {
+		uint64_t headroom = hierarchy_headroom(&hierarchies[i], hierarchies[i].controller, text);
+		if (headroom < least)
+			least = headroom;
+	}
+	return least;
+}
+
+static uint64_t budget_now(uint64_t pending_bytes)
+{
+	GB_CLEANUP(gb_free_memory) char *text = malloc(TEXT_BYTES);
+	if (!text)
+		return 0;
+	struct gb_meminfo info = gb_meminfo_parse(read_text("/proc/meminfo", text));
+	uint64_t total = info.total == GB_BYTES_UNKNOWN ? 0 : info.total;
+	uint64_t reserve = gb_size_resolve(&gb_options()->host_reserve, total, gb_host_reserve_default(total));
+
+	return gb_host_budget(info.available, cgroup_headroom(text), reserve, pending_bytes);
+}
+
+bool gb_local_acquire(uint64_t bytes, uint64_t *budget)
+{
+	/* Ours first, then the reading: of two threads that ask at once, at least the later reader sees the other's. */
+	uint64_t others = atomic_fetch_add(&pending, bytes);
+	uint64_t available = budget_now(others);
+
+	if (budget)
+		*budget = available;
+	if (bytes <= available)
+		return true;
+	gb_local_settle(bytes);
+	return false;
+}
+
+void gb_local_settle(uint64_t bytes)
+{
+	atomic_fetch_sub(&pending, bytes);
+}
+
+uint64_t gb_local_budget(void)
+{
+	return budget_now(atomic_load(&pending));
+}
+
+uint64_t gb_local_total(void)
+{
+	GB_CLEANUP(gb_free_memory) char *text = malloc(TEXT_BYTES);
+	if (!text)
+		return 0;
+	struct gb_meminfo info = gb_meminfo_parse(read_text("/proc/meminfo", text));
+
+	return info.total == GB_BYTES_UNKNOWN ? 0 : info.total;
+}
+
+void gb_local_after_fork(void)
+{
+	atomic_store(&pending, 0);
+}

@@ -1,0 +1,150 @@
+#include "ledger/account.h"
+
+#include <fcntl.h>
+#include <stddef.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+_Static_assert((int)GB_TIER_COUNT <= (int)GB_TIERS_MAX, "a tier has no counters in the page");
+
+/* The counters lie here until they are published, and for good if they cannot be. A mapping of the memfd is laid over
+ * them in place, so their address never changes and nobody need be told. */
+static _Alignas(65536) union {
+	struct gb_page page;
+	char room[(sizeof(struct gb_page) + 65535) / 65536 * 65536]; /* whole pages on kernels with 64 KiB ones too */
+} counters;
+
+struct gb_page *gb_account_page(void)
+{
+	return &counters.page;
+}
+
+static void describe_process(struct gb_page *page)
+{
+	page->magic = GB_ABI_MAGIC;
+	page->version = GB_ABI_VERSION;
+	page->bytes = sizeof *page;
+	page->pid = (int32_t)getpid();
+	strncpy(page->program, program_invocation_short_name, sizeof page->program - 1);
+	page->host_limit_bytes = UINT64_MAX;
+	for (unsigned i = 0; i < GB_DEVICES_MAX; i++)
+		page->device[i].limit_bytes = UINT64_MAX;
+}
+
+/* A program may count on the lowest free descriptors: ours is moved out of their way, where there is room. */
+static int move_descriptor_up(int fd)
+{
+	int high = fcntl(fd, F_DUPFD_CLOEXEC, 512);
+
+	if (high < 0)
+		return fd;
+	close(fd);
+	return high;
+}
+
+void gb_account_publish(void)
+{
+	struct gb_page *page = gb_account_page();
+
+	describe_process(page);
+	int fd = memfd_create("greenboost", MFD_CLOEXEC);
+	if (fd < 0)
+		return;
+	fd = move_descriptor_up(fd);
+	/* What is written through the descriptor is what lies in memory now; the mapping then takes its place. */
+	if (ftruncate(fd, (off_t)sizeof counters) ||
+	    pwrite(fd, page, sizeof *page, 0) != (ssize_t)sizeof *page ||
+	    mmap(&counters, sizeof counters, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
+		close(fd);
+	/* Otherwise it stays open: /proc/PID/fd is where a reader finds the page. */
+}
+
+static void raise_peak(struct gb_page_tier *tier, uint64_t bytes)
+{
+	uint64_t peak = __atomic_load_n(&tier->peak_bytes, __ATOMIC_RELAXED);
+
+	while (bytes > peak &&
+	       !__atomic_compare_exchange_n(&tier->peak_bytes, &peak, bytes, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		;
+}
+
+/* Compare and swap rather than add and undo: a doomed request never makes a concurrent small one fail. */
+static bool add_within(uint64_t *counter, uint64_t bytes, uint64_t limit)
+{
+	uint64_t held = __atomic_load_n(counter, __ATOMIC_RELAXED);
+	uint64_t sum;
+
+	do {
+		if (__builtin_add_overflow(held, bytes, &sum) || sum > limit)
+			return false;
+	} while (!__atomic_compare_exchange_n(counter, &held, sum, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+	return true;
+}
+
+static struct gb_page_tier *tier_of(unsigned device, enum gb_tier tier)
+{
+	return &gb_account_page()->device[device].tier[tier];
+}
+
+bool gb_account_reserve(unsigned device, enum gb_tier tier, uint64_t bytes, uint64_t limit)
+{
+	return add_within(&tier_of(device, tier)->bytes, bytes, limit);
+}
+
+void gb_account_cancel(unsigned device, enum gb_tier tier, uint64_t bytes)
+{
+	__atomic_fetch_sub(&tier_of(device, tier)->bytes, bytes, __ATOMIC_RELAXED);
+}
+
+void gb_account_commit(unsigned device, enum gb_tier tier, uint64_t bytes)
+{
+	struct gb_page_tier *counter = tier_of(device, tier);
+
+	__atomic_fetch_add(&counter->blocks, 1, __ATOMIC_RELAXED);
+	raise_peak(counter, __atomic_load_n(&counter->bytes, __ATOMIC_RELAXED));
+	if (tier != GB_TIER_DEVICE && tier != GB_TIER_UNIFIED)
+		__atomic_fetch_add(&gb_account_page()->device[device].spilled_bytes, bytes, __ATOMIC_RELAXED);
+}
+
+void gb_account_release(unsigned device, enum gb_tier tier, uint64_t bytes)
+{
+	struct gb_page_tier *counter = tier_of(device, tier);
+
+	__atomic_fetch_sub(&counter->blocks, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_sub(&counter->bytes, bytes, __ATOMIC_RELAXED);
+}
+
+bool gb_account_reserve_host(uint64_t bytes, uint64_t limit)
+{
+	return add_within(&gb_account_page()->host_bytes, bytes, limit);
+}
+
+void gb_account_release_host(uint64_t bytes)
+{
+	__atomic_fetch_sub(&gb_account_page()->host_bytes, bytes, __ATOMIC_RELAXED);
+}
+
+void gb_account_count_refusal(unsigned device)
+{
+	__atomic_fetch_add(&gb_account_page()->device[device].refused, 1, __ATOMIC_RELAXED);
+}
+
+uint64_t gb_account_bytes(unsigned device, enum gb_tier tier)
+{
+	return __atomic_load_n(&tier_of(device, tier)->bytes, __ATOMIC_RELAXED);
+}
+
+uint64_t gb_account_host_bytes(void)
+{
+	return __atomic_load_n(&gb_account_page()->host_bytes, __ATOMIC_RELAXED);
+}
+
+void gb_account_after_fork(void)
+{
+	/* The page under the counters is the parent's: put memory of our own in its place before touching it. */
+	if (mmap(&counters, sizeof counters, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+		return;
+	describe_process(gb_account_page());
+}

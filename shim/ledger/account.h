@@ -1,0 +1,42 @@
+/* How many bytes lie where, by device and tier: the counters of the shared page (abi/greenboost_abi.h).
+ *
+ * Bytes are reserved before they are taken and released after they are given back, so a counter is never below what is
+ * held. Reserving is an atomic add that is undone when it crosses the limit: no lock, any thread. `device` is a CUDA
+ * ordinal below GB_DEVICES_MAX. */
+#ifndef GB_LEDGER_ACCOUNT_H
+#define GB_LEDGER_ACCOUNT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "abi/greenboost_abi.h"
+
+/* Makes the page visible to other processes (a memfd named "greenboost"); until then, or if that fails, the counters are
+ * private memory. Once a process. */
+void gb_account_publish(void);
+
+/* The page, for reading; and for the fields that are set once rather than counted. Never NULL. */
+struct gb_page *gb_account_page(void);
+
+/* Adds `bytes` to a device's tier unless the tier's total would pass `limit`; false, and nothing changed, if so. */
+bool gb_account_reserve(unsigned device, enum gb_tier tier, uint64_t bytes, uint64_t limit);
+/* The reverse of a reservation that came to nothing. */
+void gb_account_cancel(unsigned device, enum gb_tier tier, uint64_t bytes);
+/* A reservation became a block: counts it, and the peak. */
+void gb_account_commit(unsigned device, enum gb_tier tier, uint64_t bytes);
+/* A block is gone. */
+void gb_account_release(unsigned device, enum gb_tier tier, uint64_t bytes);
+
+/* Likewise for host memory over all devices; the tiers that use it reserve it as well. */
+bool gb_account_reserve_host(uint64_t bytes, uint64_t limit);
+void gb_account_release_host(uint64_t bytes);
+
+void gb_account_count_refusal(unsigned device);
+
+uint64_t gb_account_bytes(unsigned device, enum gb_tier tier);
+uint64_t gb_account_host_bytes(void);
+
+/* In a forked child: counters of its own, all zero, seen by nobody. */
+void gb_account_after_fork(void);
+
+#endif

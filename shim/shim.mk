@@ -1,0 +1,30 @@
+# The shim: $(BUILD)/libgreenboost.so, and $(BUILD)/libgreenboost_unit.so, the same objects with every function visible,
+# for tests that call them. Needs a C compiler and make, nothing else.
+BUILD ?= build
+CFLAGS_COMMON ?= -std=gnu11 -O2 -g -fPIC -Wall -Wextra -Wconversion -Werror
+
+SHIM_LIB := $(BUILD)/libgreenboost.so
+SHIM_UNIT_LIB := $(BUILD)/libgreenboost_unit.so
+SHIM_SOURCES := $(wildcard shim/*/*.c) shim/entry/dlsym.S
+SHIM_OBJECTS := $(patsubst shim/%,$(BUILD)/shim/%.o,$(SHIM_SOURCES))
+SHIM_FLAGS := $(CFLAGS_COMMON) -D_GNU_SOURCE -Ishim -ftls-model=initial-exec -MMD -MP
+
+$(BUILD)/shim/%.o: shim/%
+	@mkdir -p $(@D)
+	$(CC) $(SHIM_FLAGS) -c -o $@ $<
+
+$(BUILD)/shim/exports.ver: shim/exports.ver.in shim/hooks.def
+	@mkdir -p $(@D)
+	$(CC) -E -P -x c -Ishim -o $@ $<
+
+# Replaced by rename: a process that has the old one mapped keeps it whole.
+$(SHIM_LIB): $(SHIM_OBJECTS) $(BUILD)/shim/exports.ver
+	$(CC) $(SANITIZE) -shared -Wl,-soname,libgreenboost.so -Wl,-z,defs,-z,now,-z,relro -Wl,-Bsymbolic \
+		-Wl,--version-script=$(BUILD)/shim/exports.ver -o $@.new $(SHIM_OBJECTS) -ldl -lpthread
+	mv -f $@.new $@
+
+# Its own dlsym would stand in for the test program's: left out.
+$(SHIM_UNIT_LIB): $(SHIM_OBJECTS)
+	$(CC) $(SANITIZE) -shared -Wl,-Bsymbolic -o $@ $(filter-out %/dlsym.S.o,$(SHIM_OBJECTS)) -ldl -lpthread
+
+-include $(SHIM_OBJECTS:.o=.d)

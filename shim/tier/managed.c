@@ -1,0 +1,62 @@
+/* Unified memory that lives in host memory and that the device reads in place (preferred location: the CPU; accessed by:
+ * the device). It needs concurrent managed access: without it, the CPU may not touch any of it while the device works. */
+#include <unistd.h>
+
+#include "base/log.h"
+#include "driver/driver.h"
+#include "tier/tier.h"
+
+/* Makes every page exist, in host memory: what was granted is then taken, and the kernel's figures show it. */
+static void touch_pages(CUdeviceptr base, size_t size)
+{
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	for (size_t at = 0; at < size; at += page)
+		*(volatile char *)(uintptr_t)(base + at) = 0;
+}
+
+static CUresult allocate(struct gb_block *block, struct gb_request *request)
+{
+	const struct gb_driver *driver = gb_driver();
+	CUresult result = driver->cuMemAllocManaged(&block->base, block->size, CU_MEM_ATTACH_GLOBAL);
+
+	(void)request;
+	if (result)
+		return result;
+	result = driver->cuMemAdvise(block->base, block->size, CU_MEM_ADVISE_SET_PREFERRED_LOCATION, CU_DEVICE_CPU);
+	if (!result)
+		result = driver->cuMemAdvise(block->base, block->size, CU_MEM_ADVISE_SET_ACCESSED_BY, block->device);
+	if (!result) {
+		touch_pages(block->base, block->size);
+		return CUDA_SUCCESS;
+	}
+	CUresult undone = driver->cuMemFree_v2(block->base);
+	if (undone)
+		gb_log(GB_LOG_WARN, "managed", "%zu bytes stay allocated: cuMemFree answered %d", (size_t)block->size, undone);
+	return result;
+}
+
+static CUresult release(struct gb_block *block)
+{
+	return gb_driver()->cuMemFree_v2(block->base);
+}
+
+static void abandon(struct gb_block *block)
+{
+	(void)block; /* managed memory goes with its context (cuCtxDestroy) */
+}
+
+static bool works(CUdevice device)
+{
+	int concurrent = 0;
+	struct gb_block block = {.size = 128 << 10, .device = (uint8_t)device};
+
+	if (gb_driver()->cuDeviceGetAttribute(&concurrent, CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS, device) || !concurrent)
+		return false;
+	if (allocate(&block, NULL))
+		return false;
+	bool passed = gb_tier_exercise(block.base, block.size);
+	return release(&block) == CUDA_SUCCESS && passed;
+}
+
+const struct gb_tier_ops gb_tier_managed = {"managed", true, works, allocate, release, abandon};

@@ -1,0 +1,77 @@
+#include "tier/tier.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "driver/driver.h"
+
+static const struct gb_tier_ops *const tiers[GB_TIER_COUNT] = {
+	[GB_TIER_DEVICE] = &gb_tier_device,
+	[GB_TIER_HOST_MAPPED] = &gb_tier_host_mapped,
+	[GB_TIER_MANAGED] = &gb_tier_managed,
+};
+
+const struct gb_tier_ops *gb_tier(enum gb_tier tier)
+{
+	return tiers[tier];
+}
+
+enum verdict { UNTESTED, WORKS, FAILS };
+
+static _Atomic uint8_t verdicts[GB_TIER_COUNT][GB_DEVICES_MAX];
+
+bool gb_tier_works(enum gb_tier tier, CUdevice device)
+{
+	_Atomic uint8_t *verdict = &verdicts[tier][device];
+	enum verdict known = atomic_load_explicit(verdict, memory_order_acquire);
+
+	/* Two threads may test at once; they find the same. */
+	if (known == UNTESTED) {
+		known = tiers[tier]->works(device) ? WORKS : FAILS;
+		if (atomic_exchange(verdict, (uint8_t)known) == UNTESTED)
+			gb_log(GB_LOG_INFO, "tier", "device=%d tier=%s self-test=%s", device, tiers[tier]->name,
+			       known == WORKS ? "passed" : "failed");
+	}
+	return known == WORKS;
+}
+
+static void destroy_stream(CUstream *stream)
+{
+	if (*stream)
+		gb_driver()->cuStreamDestroy_v2(*stream);
+}
+
+/* Calls that would disturb a capture on another stream are allowed to this thread meanwhile (cuda.h,
+ * cuThreadExchangeStreamCaptureMode: that is what libraries use it for). */
+static void exchange_capture_mode(CUstreamCaptureMode *mode)
+{
+	gb_driver()->cuThreadExchangeStreamCaptureMode(mode);
+}
+
+bool gb_tier_exercise(CUdeviceptr base, size_t size)
+{
+	const struct gb_driver *driver = gb_driver();
+	const size_t half = size / 2;
+	GB_CLEANUP(gb_free_memory) unsigned char *copy = calloc(1, size);
+	GB_CLEANUP(exchange_capture_mode) CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
+	GB_CLEANUP(destroy_stream) CUstream stream = NULL;
+
+	exchange_capture_mode(&mode);
+	if (!copy || driver->cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING))
+		return false;
+	/* The first set reaches over the middle, and so does the copy. */
+	CUresult set = driver->cuMemsetD8Async(base, 0xA5, size, stream);
+	CUresult set_again = driver->cuMemsetD8Async(base + half, 0x5A, size - half, stream);
+	CUresult copied = driver->cuMemcpyDtoHAsync_v2(copy, base, size, stream);
+	CUresult waited = driver->cuStreamSynchronize(stream);
+	if (set || set_again || copied || waited)
+		return false;
+	for (size_t i = 0; i < size; i++) {
+		if (copy[i] != (i < half ? 0xA5 : 0x5A))
+			return false;
+	}
+	return true;
+}

@@ -1,0 +1,62 @@
+/* What every tier can do: one small table of operations each.
+ *
+ * A tier takes memory and gives it back. It keeps no books: admission, accounting and the ledger are the caller's. No lock
+ * is held here, and none may be held by the caller. The context that the program made current is current. */
+#ifndef GB_TIER_TIER_H
+#define GB_TIER_TIER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/block.h"
+
+enum gb_request_kind { GB_REQUEST_PLAIN, GB_REQUEST_PITCH, GB_REQUEST_ASYNC, GB_REQUEST_POOL };
+
+/* What the program asked for, in the form in which the real call wants it. */
+struct gb_request {
+	enum gb_request_kind kind;
+	size_t size;                        /* bytes; PITCH: pitch x height as it would lie in a fallback tier */
+	size_t width, height;               /* PITCH: bytes a row, rows */
+	size_t pitch;                       /* PITCH: out, bytes from row to row; preset for the fallback tiers */
+	unsigned int element_size;          /* PITCH */
+	CUstream stream;                    /* ASYNC, POOL */
+	CUmemoryPool pool;                  /* POOL */
+};
+
+struct gb_tier_ops {
+	const char *name;
+	bool uses_host; /* its bytes are host memory: to be granted before they are taken */
+
+	/* Whether it works on this device: by its attributes, then by doing (allocate, set by the device, copy back across
+	 * whatever boundary the tier has inside, free). Costs milliseconds; callers remember the answer. */
+	bool (*works)(CUdevice device);
+
+	/* Takes block->size bytes, all of them, for block->device, and sets block->base and block->progress. On failure nothing is
+	 * held: CUDA_ERROR_OUT_OF_MEMORY lets the caller try the next tier, anything else is the program's answer.
+	 * On success all of its host pages are taken, not only promised. */
+	CUresult (*alloc)(struct gb_block *block, struct gb_request *request);
+
+	/* Gives it back; work that uses it must be complete. On failure block->progress says what is left, and the call may
+	 * be repeated. */
+	CUresult (*free)(struct gb_block *block);
+
+	/* The block's context is gone, and the driver's part with it: drops what the process still holds. */
+	void (*abandon)(struct gb_block *block);
+};
+
+/* The operations of a tier; NULL for one that does not allocate (split and pageable have their places kept,
+ * UNIFIED belongs to the program). */
+const struct gb_tier_ops *gb_tier(enum gb_tier tier);
+
+/* Whether the tier works on the device: tested once per device and process, by the first caller. */
+bool gb_tier_works(enum gb_tier tier, CUdevice device);
+
+/* Whether the device can set [base, base+size) and what it set can be read back, in one copy over all of it. Uses a stream
+ * of its own and waits for that alone; safe while other streams are being captured. */
+bool gb_tier_exercise(CUdeviceptr base, size_t size);
+
+extern const struct gb_tier_ops gb_tier_device;
+extern const struct gb_tier_ops gb_tier_host_mapped;
+extern const struct gb_tier_ops gb_tier_managed;
+
+#endif
