@@ -60,7 +60,7 @@ static CUcontext primary_context(CUdevice device)
 	if (driver->cuDevicePrimaryCtxGetState(device, &flags, &active) || !active ||
 	    driver->cuDevicePrimaryCtxRetain(&context, device))
 		return NULL;
-	driver->cuDevicePrimaryCtxRelease_v2(device);
+	GB_INSIST(driver->cuDevicePrimaryCtxRelease_v2(device));
 	return context;
 }
 

@@ -57,7 +57,7 @@ static CUresult record_event(CUstream stream, CUevent *event)
 		return result;
 	result = driver->cuEventRecord(*event, stream);
 	if (result)
-		driver->cuEventDestroy_v2(*event);
+		GB_INSIST(driver->cuEventDestroy_v2(*event));
 	return result;
 }
 
@@ -82,7 +82,7 @@ CUresult gb_deferred_after_stream(const struct gb_block *block, CUstream stream)
 		return result;
 	result = defer(block, event);
 	if (result)
-		gb_driver()->cuEventDestroy_v2(event);
+		GB_INSIST(gb_driver()->cuEventDestroy_v2(event));
 	return result;
 }
 
@@ -116,7 +116,7 @@ static bool try_finish(struct deferred *entry, bool capturing, bool waits)
 	if (gb_give_back(&entry->block, must_wait))
 		return false;
 	if (entry->event)
-		driver->cuEventDestroy_v2(entry->event);
+		GB_INSIST(driver->cuEventDestroy_v2(entry->event));
 	finish(entry);
 	return true;
 }

@@ -23,7 +23,7 @@ void gb_context_leave(bool *pushed)
 	CUcontext context;
 
 	if (*pushed)
-		gb_driver()->cuCtxPopCurrent_v2(&context);
+		GB_INSIST(gb_driver()->cuCtxPopCurrent_v2(&context));
 }
 
 static bool context_is_gone(CUresult result)

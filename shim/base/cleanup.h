@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* An undo that fails gets a second try, because nobody comes after it. The value is the last try's. */
+#define GB_INSIST(call) ((call) ? (call) : 0)
+
 #define GB_CLEANUP(function) __attribute__((cleanup(function)))
 
 static inline void gb_close_fd(int *fd)

@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/log.h"
 #include "driver/driver.h"
 #include "tier/tier.h"
@@ -59,7 +60,7 @@ static CUresult register_pieces(struct gb_block *block, size_t mapped, uint64_t 
 			return result;
 		result = driver->cuMemHostGetDevicePointer_v2(&seen, start, 0);
 		if (result || seen != (CUdeviceptr)(uintptr_t)start) {
-			driver->cuMemHostUnregister(start);
+			GB_INSIST(driver->cuMemHostUnregister(start));
 			return result ? result : CUDA_ERROR_NOT_SUPPORTED;
 		}
 		done += bytes;
@@ -128,7 +129,7 @@ static bool try_pieces(CUdevice device, size_t size, uint64_t piece)
 	if (allocate_pieces(&block, piece))
 		return false;
 	bool passed = gb_tier_exercise(block.base, size);
-	return release_pieces(&block, piece) == CUDA_SUCCESS && passed;
+	return GB_INSIST(release_pieces(&block, piece)) == CUDA_SUCCESS && passed;
 }
 
 static bool works(CUdevice device)

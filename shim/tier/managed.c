@@ -2,6 +2,7 @@
  * the device). It needs concurrent managed access: without it, the CPU may not touch any of it while the device works. */
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/log.h"
 #include "driver/driver.h"
 #include "tier/tier.h"
@@ -56,7 +57,7 @@ static bool works(CUdevice device)
 	if (allocate(&block, NULL))
 		return false;
 	bool passed = gb_tier_exercise(block.base, block.size);
-	return release(&block) == CUDA_SUCCESS && passed;
+	return GB_INSIST(release(&block)) == CUDA_SUCCESS && passed;
 }
 
 const struct gb_tier_ops gb_tier_managed = {"managed", true, works, allocate, release, abandon};

@@ -19,7 +19,8 @@ const struct gb_tier_ops *gb_tier(enum gb_tier tier)
 	return tiers[tier];
 }
 
-enum verdict { UNTESTED, WORKS, FAILS };
+/* A failure may be passing (no memory just now, an error of the program's own): it is final the second time. */
+enum verdict { UNTESTED, FAILED_ONCE, FAILS, WORKS };
 
 static _Atomic uint8_t verdicts[GB_TIER_COUNT][GB_DEVICES_MAX];
 
@@ -29,11 +30,12 @@ bool gb_tier_works(enum gb_tier tier, CUdevice device)
 	enum verdict known = atomic_load_explicit(verdict, memory_order_acquire);
 
 	/* Two threads may test at once; they find the same. */
-	if (known == UNTESTED) {
-		known = tiers[tier]->works(device) ? WORKS : FAILS;
-		if (atomic_exchange(verdict, (uint8_t)known) == UNTESTED)
+	if (known == UNTESTED || known == FAILED_ONCE) {
+		enum verdict found = tiers[tier]->works(device) ? WORKS : known == UNTESTED ? FAILED_ONCE : FAILS;
+		if (atomic_exchange(verdict, (uint8_t)found) == known)
 			gb_log(GB_LOG_INFO, "tier", "device=%d tier=%s self-test=%s", device, tiers[tier]->name,
-			       known == WORKS ? "passed" : "failed");
+			       found == WORKS ? "passed" : "failed");
+		known = found;
 	}
 	return known == WORKS;
 }
@@ -41,14 +43,14 @@ bool gb_tier_works(enum gb_tier tier, CUdevice device)
 static void destroy_stream(CUstream *stream)
 {
 	if (*stream)
-		gb_driver()->cuStreamDestroy_v2(*stream);
+		GB_INSIST(gb_driver()->cuStreamDestroy_v2(*stream));
 }
 
 /* Calls that would disturb a capture on another stream are allowed to this thread meanwhile (cuda.h,
  * cuThreadExchangeStreamCaptureMode: that is what libraries use it for). */
 static void exchange_capture_mode(CUstreamCaptureMode *mode)
 {
-	gb_driver()->cuThreadExchangeStreamCaptureMode(mode);
+	GB_INSIST(gb_driver()->cuThreadExchangeStreamCaptureMode(mode));
 }
 
 bool gb_tier_exercise(CUdeviceptr base, size_t size)

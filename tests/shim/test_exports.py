@@ -1,0 +1,30 @@
+"""What the library exports is the list of hooks, and nothing else; and what it needs is old enough to be everywhere."""
+
+import re
+import subprocess
+
+from harness import ROOT, SHIM
+
+
+def rows():
+    text = (ROOT / "shim/hooks.def").read_text()
+    return set(re.findall(r"^GB_(?:CUDA|NVML)_HOOK\((\w+),", text, re.MULTILINE)) - {"symbol"}
+
+
+def test_exports_are_the_hooks_and_dlsym():
+    """(9): a hook that is written is exported."""
+    listing = subprocess.run(["nm", "-D", "--defined-only", SHIM], capture_output=True, text=True, check=True).stdout
+    exported = {line.split()[2].split("@")[0] for line in listing.splitlines() if line.split()[1] in "TW"}
+    assert exported == rows() | {"dlsym"}
+
+
+def test_library_needs_nothing_but_libc(tmp_path):
+    listing = subprocess.run(["readelf", "-d", SHIM], capture_output=True, text=True, check=True).stdout
+    needed = set(re.findall(r"NEEDED.*\[(.*)\]", listing))
+    assert {name for name in needed if not name.startswith(("libasan", "libubsan", "libtsan"))} <= {
+        "libc.so.6",
+        "libdl.so.2",
+        "libpthread.so.0",
+        "ld-linux-x86-64.so.2",
+        "ld-linux-aarch64.so.1",
+    }
