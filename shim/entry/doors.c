@@ -29,27 +29,27 @@ static bool is_loaded(const struct gb_hook *hook)
 	return hook->library == GB_LIBRARY_CUDA ? gb_driver_is_loaded() : gb_nvml_is_loaded();
 }
 
-/* Found through the global scope, our export hides that the driver is not there: then the answer is what comes after
- * us, which is nothing, with the right dlerror(). */
-static struct gb_answer answer_without_driver(const char *name)
+/* Found by searching the global scope, our export hides that the driver is not there. Where nothing behind us has the name
+ * either, the answer is nothing, and dlerror() says so. */
+static bool is_hidden(const struct gb_hook *hook)
 {
-	return answer(gb_real_dlsym()(RTLD_NEXT, name));
+	return !is_loaded(hook) && !gb_real_dlsym()(RTLD_NEXT, hook->symbol);
 }
 
 struct gb_answer gb_dlsym_answer(void *handle, const char *name, void *caller)
 {
 	const struct gb_hook *hook = gb_hook_by_symbol(name);
 
-	/* RTLD_NEXT: whoever asks has his place in the order, and we have ours. */
-	if (!hook || handle == RTLD_NEXT || gb_driver_contains(caller))
+	if (!hook || gb_driver_contains(caller))
 		return unanswered;
-	if (handle == RTLD_DEFAULT)
-		return is_loaded(hook) ? unanswered : answer_without_driver(name);
-	bool loaded = is_loaded(hook);
-	void *real = loaded ? gb_hook_real(hook) : NULL;
+	/* These depend on the caller: he jumps on to the real dlsym. The search meets our export at our place in the order,
+	 * as it would meet any library's. */
+	if (handle == RTLD_DEFAULT || handle == RTLD_NEXT)
+		return is_hidden(hook) ? answer(NULL) : unanswered;
+	void *real = is_loaded(hook) ? gb_hook_real(hook) : NULL;
 	void *found = gb_real_dlsym()(handle, name);
-	if (found == hook->body && !loaded)
-		return answer_without_driver(name);
+	if (found == hook->body && is_hidden(hook))
+		return answer(NULL);
 	if (found && found == real && !gb_options()->disable)
 		return answer(hook->body);
 	return answer(found);

@@ -197,11 +197,13 @@ int main(void) {
 	dlerror();
 	const char *names[] = {"cuInit", "cuMemAlloc_v2", "cuGetProcAddress", "nvmlDeviceGetMemoryInfo", "nvmlInit_v2"};
 	for (int i = 0; i < 5; i++) {
-		printf("%s %p", names[i], dlsym(RTLD_DEFAULT, names[i]));
-		printf(" %d", dlerror() != 0);
-		printf(" %p", dlsym(self, names[i]));
-		printf(" %d", dlerror() != 0);
-		printf(" %p %d\\n", dlsym(RTLD_NEXT, names[i]), dlerror() != 0);
+		void *handles[] = {RTLD_DEFAULT, self, RTLD_NEXT};
+		printf("%s", names[i]);
+		for (int k = 0; k < 3; k++) {
+			printf(" %p", dlsym(handles[k], names[i]));
+			printf(" %d", dlerror() != 0);
+		}
+		puts("");
 	}
 	printf("%d %d\\n", dlsym(RTLD_DEFAULT, "") == 0, dlsym(RTLD_DEFAULT, "c") == 0);
 }
