@@ -1,4 +1,4 @@
-# The shim: $(BUILD)/libgreenboost.so, and $(BUILD)/libgreenboost_unit.so, the same objects with every function visible,
+# The shim: $(BUILD)/libgreenboost.so, and $(BUILD)/libgreenboost_unit.so, the same sources with every function visible,
 # for tests that call them. Needs a C compiler and make, nothing else.
 BUILD ?= build
 CFLAGS_COMMON ?= -std=gnu11 -O2 -g -fPIC -Wall -Wextra -Wconversion -Werror
@@ -7,9 +7,15 @@ SHIM_LIB := $(BUILD)/libgreenboost.so
 SHIM_UNIT_LIB := $(BUILD)/libgreenboost_unit.so
 SHIM_SOURCES := $(wildcard shim/*/*.c) shim/entry/dlsym.S
 SHIM_OBJECTS := $(patsubst shim/%,$(BUILD)/shim/%.o,$(SHIM_SOURCES))
-SHIM_FLAGS := $(CFLAGS_COMMON) -D_GNU_SOURCE -Ishim -ftls-model=initial-exec -MMD -MP
+# Its own dlsym would stand in for the test program's: left out.
+SHIM_UNIT_OBJECTS := $(patsubst shim/%,$(BUILD)/shim_unit/%.o,$(filter %.c,$(SHIM_SOURCES)))
+SHIM_FLAGS = $(CFLAGS_COMMON) -D_GNU_SOURCE -Ishim -ftls-model=initial-exec -fno-plt -MMD -MP
 
 $(BUILD)/shim/%.o: shim/%
+	@mkdir -p $(@D)
+	$(CC) $(SHIM_FLAGS) -fvisibility=hidden -c -o $@ $<
+
+$(BUILD)/shim_unit/%.o: shim/%
 	@mkdir -p $(@D)
 	$(CC) $(SHIM_FLAGS) -c -o $@ $<
 
@@ -19,12 +25,11 @@ $(BUILD)/shim/exports.ver: shim/exports.ver.in shim/hooks.def
 
 # Replaced by rename: a process that has the old one mapped keeps it whole.
 $(SHIM_LIB): $(SHIM_OBJECTS) $(BUILD)/shim/exports.ver
-	$(CC) $(SANITIZE) -shared -Wl,-soname,libgreenboost.so -Wl,-z,defs,-z,now,-z,relro -Wl,-Bsymbolic \
+	$(CC) $(SANITIZE) -shared -Wl,-soname,libgreenboost.so -Wl,-z,now -Wl,-z,relro -Wl,-Bsymbolic \
 		-Wl,--version-script=$(BUILD)/shim/exports.ver -o $@.new $(SHIM_OBJECTS) -ldl -lpthread
 	mv -f $@.new $@
 
-# Its own dlsym would stand in for the test program's: left out.
-$(SHIM_UNIT_LIB): $(SHIM_OBJECTS)
-	$(CC) $(SANITIZE) -shared -Wl,-Bsymbolic -o $@ $(filter-out %/dlsym.S.o,$(SHIM_OBJECTS)) -ldl -lpthread
+$(SHIM_UNIT_LIB): $(SHIM_UNIT_OBJECTS)
+	$(CC) $(SANITIZE) -shared -Wl,-Bsymbolic -o $@ $(SHIM_UNIT_OBJECTS) -ldl -lpthread
 
--include $(SHIM_OBJECTS:.o=.d)
+-include $(SHIM_OBJECTS:.o=.d) $(SHIM_UNIT_OBJECTS:.o=.d)

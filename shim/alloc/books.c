@@ -51,7 +51,7 @@ void gb_books_cancel(const struct gb_block *block)
 
 static void close_stale(const struct gb_block *stale)
 {
-	if (stale->serial)
+	if (stale->epoch)
 		gb_books_close(stale);
 }
 

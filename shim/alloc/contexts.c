@@ -13,14 +13,14 @@
 
 struct ended {
 	CUcontext context;
-	uint64_t last_serial;
+	uint64_t last_epoch;
 };
 
 static bool died_with(const struct gb_block *block, const void *context)
 {
 	const struct ended *ended = context;
 
-	return block->context == ended->context && block->serial <= ended->last_serial && !block->stream_ordered;
+	return block->context == ended->context && block->epoch <= ended->last_epoch && !block->stream_ordered;
 }
 
 static void drop_records(const struct ended *ended)
@@ -41,7 +41,7 @@ static void drop_records(const struct ended *ended)
 
 CUresult gb_context_destroy(gb_context_call *call, CUcontext context)
 {
-	struct ended ended = {.context = context, .last_serial = gb_ledger_serial()};
+	struct ended ended = {.context = context, .last_epoch = gb_ledger_end_epoch()};
 	CUresult result = call(context);
 
 	if (result == CUDA_SUCCESS && context)
@@ -66,7 +66,7 @@ static CUcontext primary_context(CUdevice device)
 
 CUresult gb_primary_context_end(gb_device_call *call, CUdevice device)
 {
-	struct ended ended = {.context = primary_context(device), .last_serial = gb_ledger_serial()};
+	struct ended ended = {.context = primary_context(device), .last_epoch = gb_ledger_end_epoch()};
 	CUresult result = call(device);
 	unsigned int flags;
 	int active = 1;

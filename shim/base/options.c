@@ -106,6 +106,8 @@ void gb_options_read(struct gb_options *options, gb_options_lookup lookup, gb_op
 	}
 }
 
+_Atomic(const struct gb_options *) gb_options_known;
+
 static struct gb_options process_options;
 static pthread_once_t process_options_once = PTHREAD_ONCE_INIT;
 
@@ -123,9 +125,10 @@ static void read_process_options(void)
 {
 	gb_options_read(&process_options, from_environment, complain);
 	gb_log_set_level((enum gb_log_level)process_options.log);
+	atomic_store_explicit(&gb_options_known, &process_options, memory_order_release);
 }
 
-const struct gb_options *gb_options(void)
+const struct gb_options *gb_options_load(void)
 {
 	pthread_once(&process_options_once, read_process_options);
 	return &process_options;

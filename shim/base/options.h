@@ -5,7 +5,9 @@
 #ifndef GB_BASE_OPTIONS_H
 #define GB_BASE_OPTIONS_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "base/log.h"
 #include "base/size.h"
@@ -37,7 +39,16 @@ typedef void (*gb_options_complaint)(const char *variable, const char *value, co
 /* Pure but for the two calls: every field of *options is set. */
 void gb_options_read(struct gb_options *options, gb_options_lookup lookup, gb_options_complaint complain);
 
-/* This process' options. */
-const struct gb_options *gb_options(void);
+/* Reads them, once; gb_options_known is set from then on. */
+const struct gb_options *gb_options_load(void);
+extern _Atomic(const struct gb_options *) gb_options_known;
+
+/* This process' options. A load: every hook asks. */
+static inline const struct gb_options *gb_options(void)
+{
+	const struct gb_options *known = atomic_load_explicit(&gb_options_known, memory_order_acquire);
+
+	return __builtin_expect(known != NULL, 1) ? known : gb_options_load();
+}
 
 #endif

@@ -12,6 +12,8 @@
 #define CUDA_SONAME "libcuda.so.1"
 #define NVML_SONAME "libnvidia-ml.so.1"
 
+_Atomic(const struct gb_driver *) gb_driver_found;
+
 /* One library's entry points as found: `entries` is a struct gb_driver or gb_nvml. */
 struct library {
 	const char *soname;
@@ -126,14 +128,17 @@ static void *look_up(struct library *library, const void *missing, size_t size, 
 	return entries;
 }
 
-const struct gb_driver *gb_driver(void)
+const struct gb_driver *gb_driver_find(void)
 {
 	void *entries = atomic_load_explicit(&cuda.entries, memory_order_acquire);
 
-	if (__builtin_expect(!entries, 0))
+	if (!entries)
 		entries = look_up(&cuda, &gb_driver_missing, sizeof gb_driver_missing, cuda_symbols,
 				  sizeof cuda_symbols / sizeof *cuda_symbols);
-	return entries ? entries : &gb_driver_missing;
+	if (!entries)
+		return &gb_driver_missing;
+	atomic_store_explicit(&gb_driver_found, entries, memory_order_release);
+	return entries;
 }
 
 const struct gb_nvml *gb_nvml(void)

@@ -6,7 +6,9 @@
 #ifndef GB_DRIVER_DRIVER_H
 #define GB_DRIVER_DRIVER_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "abi/cuda_subset.h"
 
@@ -36,7 +38,17 @@ struct gb_nvml {
 #undef GB_NVML_CALL
 };
 
-const struct gb_driver *gb_driver(void);
+const struct gb_driver *gb_driver_find(void);
+extern _Atomic(const struct gb_driver *) gb_driver_found;
+
+/* A load, once found: every hook asks, several times. */
+static inline const struct gb_driver *gb_driver(void)
+{
+	const struct gb_driver *found = atomic_load_explicit(&gb_driver_found, memory_order_acquire);
+
+	return __builtin_expect(found != NULL, 1) ? found : gb_driver_find();
+}
+
 const struct gb_nvml *gb_nvml(void);
 
 /* The same tables with nothing behind them: an entry equal to the one here is missing in the driver. */

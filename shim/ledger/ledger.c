@@ -7,13 +7,13 @@
 #include "ledger/table.h"
 #include "ledger/tree.h"
 
-static _Atomic uint64_t last_serial;
+static _Atomic uint64_t epoch = 1;
 
 int gb_ledger_insert(const struct gb_block *block, struct gb_block *stale)
 {
 	struct gb_block entered = *block;
 
-	entered.serial = atomic_fetch_add_explicit(&last_serial, 1, memory_order_relaxed) + 1;
+	entered.epoch = atomic_load_explicit(&epoch, memory_order_relaxed);
 	return gb_block_is_fallback(block) ? gb_tree_insert(&entered, stale) : gb_table_insert(&entered, stale);
 }
 
@@ -46,9 +46,9 @@ long gb_ledger_take_if(gb_ledger_predicate wanted, const void *context, struct g
 	return (long)count;
 }
 
-uint64_t gb_ledger_serial(void)
+uint64_t gb_ledger_end_epoch(void)
 {
-	return atomic_load_explicit(&last_serial, memory_order_relaxed);
+	return atomic_fetch_add_explicit(&epoch, 1, memory_order_relaxed);
 }
 
 size_t gb_ledger_count(void)

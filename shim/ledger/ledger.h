@@ -14,9 +14,9 @@
 
 #include "base/block.h"
 
-/* Enters a copy of *block with a new serial. 0, or -ENOMEM with nothing changed. A block that is already there at the
+/* Enters a copy of *block with the present epoch. 0, or -ENOMEM with nothing changed. A block that is already there at the
  * same base is stale (its context was destroyed behind our back): it is replaced, and copied to *stale with
- * stale->serial != 0; otherwise stale->serial is 0. */
+ * stale->epoch != 0; otherwise stale->epoch is 0. */
 int gb_ledger_insert(const struct gb_block *block, struct gb_block *stale);
 
 /* Takes out the block that begins at `base`. False, and *block untouched, if there is none.
@@ -33,8 +33,8 @@ typedef bool (*gb_ledger_predicate)(const struct gb_block *block, const void *co
  * Walks everything: for the end of a context. -ENOMEM with nothing taken out. */
 long gb_ledger_take_if(gb_ledger_predicate wanted, const void *context, struct gb_block **blocks);
 
-/* The serial that the next insertion will exceed. */
-uint64_t gb_ledger_serial(void);
+/* Ends an epoch, and returns it: what is inserted from now on has a later one. */
+uint64_t gb_ledger_end_epoch(void);
 
 size_t gb_ledger_count(void);
 

@@ -9,7 +9,7 @@ enum { SHARD_BITS = 6, SHARDS = 1 << SHARD_BITS, SLOTS_FIRST = 64 };
 
 struct shard {
 	_Alignas(64) pthread_mutex_t lock; /* guards this shard; a leaf */
-	struct gb_block *slots;            /* an empty slot has serial 0 */
+	struct gb_block *slots;            /* an empty slot has epoch 0 */
 	size_t capacity;                   /* a power of two, or 0 */
 	size_t used;
 };
@@ -37,7 +37,7 @@ static size_t probe(const struct shard *shard, CUdeviceptr base)
 {
 	size_t at = home(shard, base);
 
-	while (shard->slots[at].serial && shard->slots[at].base != base)
+	while (shard->slots[at].epoch && shard->slots[at].base != base)
 		at = (at + 1) & (shard->capacity - 1);
 	return at;
 }
@@ -50,7 +50,7 @@ static int grow(struct shard *shard)
 	if (!larger.slots)
 		return -ENOMEM;
 	for (size_t i = 0; i < shard->capacity; i++) {
-		if (shard->slots[i].serial)
+		if (shard->slots[i].epoch)
 			larger.slots[probe(&larger, shard->slots[i].base)] = shard->slots[i];
 	}
 	free(shard->slots);
@@ -64,7 +64,7 @@ static void close_gap(struct shard *shard, size_t hole)
 {
 	const size_t mask = shard->capacity - 1;
 
-	for (size_t at = (hole + 1) & mask; shard->slots[at].serial; at = (at + 1) & mask) {
+	for (size_t at = (hole + 1) & mask; shard->slots[at].epoch; at = (at + 1) & mask) {
 		size_t wants = home(shard, shard->slots[at].base);
 		if (((at - wants) & mask) >= ((at - hole) & mask)) {
 			shard->slots[hole] = shard->slots[at];
@@ -86,7 +86,7 @@ int gb_table_insert(const struct gb_block *block, struct gb_block *stale)
 	if (!result) {
 		struct gb_block *slot = &shard->slots[probe(shard, block->base)];
 		*stale = *slot;
-		shard->used += slot->serial == 0;
+		shard->used += slot->epoch == 0;
 		*slot = *block;
 	}
 	pthread_mutex_unlock(&shard->lock);
@@ -101,7 +101,7 @@ bool gb_table_remove(CUdeviceptr base, struct gb_block *block)
 	pthread_mutex_lock(&shard->lock);
 	if (shard->used) {
 		size_t at = probe(shard, base);
-		found = shard->slots[at].serial != 0;
+		found = shard->slots[at].epoch != 0;
 		if (found) {
 			*block = shard->slots[at];
 			close_gap(shard, at);
@@ -121,7 +121,7 @@ size_t gb_table_take_if(gb_ledger_predicate wanted, const void *context, struct 
 		for (size_t at = 0; at < shard->capacity && taken < room;) {
 			/* After a removal another block may have moved into this slot: look at it again. One that moved
 			 * in from behind the table's end was passed over at most once and is met there again. */
-			if (shard->slots[at].serial && wanted(&shard->slots[at], context)) {
+			if (shard->slots[at].epoch && wanted(&shard->slots[at], context)) {
 				into[taken++] = shard->slots[at];
 				close_gap(shard, at);
 			} else {
@@ -151,7 +151,7 @@ static bool shard_is_valid(const struct shard *shard)
 
 	for (size_t at = 0; at < shard->capacity; at++) {
 		const struct gb_block *block = &shard->slots[at];
-		if (!block->serial)
+		if (!block->epoch)
 			continue;
 		used++;
 		if (shard_of(block->base) != shard || probe(shard, block->base) != at)

@@ -100,7 +100,7 @@ int gb_tree_insert(const struct gb_block *block, struct gb_block *stale)
 	if (!node)
 		return -ENOMEM;
 	*node = (struct node){.block = *block};
-	stale->serial = 0;
+	stale->epoch = 0;
 	pthread_mutex_lock(&lock);
 	struct node **old = link_of(block->base);
 	struct node *replaced = old ? unlink_at(old) : NULL;
@@ -187,7 +187,7 @@ static bool is_valid(const struct node *node, CUdeviceptr first, CUdeviceptr las
 		return true;
 	CUdeviceptr end = node->block.base + node->block.size;
 	++*seen;
-	if (node->block.base < first || end > last || end < node->block.base || !node->block.serial)
+	if (node->block.base < first || end > last || end < node->block.base || !node->block.epoch)
 		return false;
 	if ((node->left && priority(node->left) > priority(node)) || (node->right && priority(node->right) > priority(node)))
 		return false;

@@ -25,7 +25,7 @@ HEADERS = (
     "ledger/account.h",
     "entry/hooks.h",
 )
-STANDARD = ("stddef.h", "stdint.h", "stdbool.h")
+STANDARD = ("stddef.h", "stdint.h", "stdbool.h", "stdatomic.h")
 
 
 @cache
@@ -38,7 +38,7 @@ def declarations() -> str:
     source = "".join(f'#include "{name}"\n' for name in HEADERS)
     command = ["cc", "-E", "-P", "-nostdinc", f"-I{stubs}", f"-I{ROOT / 'shim'}", "-x", "c", "-"]
     text = subprocess.run(
-        [*command, "-D__attribute__(x)=", "-DUINT64_C(x)=x", "-DUINT64_MAX=0xFFFFFFFFFFFFFFFF"],
+        [*command, "-D__attribute__(x)=", "-D_Atomic(x)=x", "-DUINT64_C(x)=x", "-DUINT64_MAX=0xFFFFFFFFFFFFFFFF"],
         input=source,
         capture_output=True,
         text=True,

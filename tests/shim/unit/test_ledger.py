@@ -49,7 +49,7 @@ class Ledger(RuleBasedStateMachine):
         if old and (old[1] in FALLBACK) != (tier in FALLBACK):
             return  # one address is never both: the driver hands out one kind of memory from one place
         stale = insert(make(base, size, tier, context))
-        assert (stale.serial != 0) == (old is not None)
+        assert (stale.epoch != 0) == (old is not None)
         if old:
             assert (stale.size, stale.tier) == old[:2]
         self.model[base] = (size, tier, context)
@@ -63,7 +63,7 @@ class Ledger(RuleBasedStateMachine):
         if expected:
             assert (block.size, block.tier) == expected[:2]
         else:
-            assert block.serial == 0
+            assert block.epoch == 0
 
     @rule(slot=slots, off=st.integers(0, 15))
     def find(self, slot, off):
@@ -110,10 +110,11 @@ def test_ledger_with_many_blocks_finds_each_and_ends_empty(empty_ledger, tier):
     assert lib.gb_ledger_is_valid()
 
 
-def test_ledger_serial_grows_with_every_insertion(empty_ledger):
-    before = lib.gb_ledger_serial()
+def test_ledger_epoch_parts_what_came_before_from_what_came_after(empty_ledger):
     insert(make(4096, 1, DEVICE))
-    insert(make(4096, 1, DEVICE))
-    block = ffi.new("struct gb_block *")
-    assert lib.gb_ledger_remove(4096, block)
-    assert block.serial == lib.gb_ledger_serial() == before + 2
+    ended = lib.gb_ledger_end_epoch()
+    insert(make(8192, 1, HOST))
+    before, after = ffi.new("struct gb_block *"), ffi.new("struct gb_block *")
+    assert lib.gb_ledger_remove(4096, before)
+    assert lib.gb_ledger_remove(8192, after)
+    assert before.epoch <= ended < after.epoch
