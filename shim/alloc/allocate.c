@@ -51,27 +51,31 @@ static bool is_fallback(enum gb_tier tier)
 	return tier != GB_TIER_DEVICE;
 }
 
-/* Before host memory is asked for: what streams are done with is given back, and the tier must have passed its test. */
-static bool prepare_fallback(enum gb_tier tier, const struct gb_block *block)
+/* Before host memory is asked for, what streams are done with is given back. If it is not enough, what they still use is the
+ * last that can be had: the real allocator waits for it as well. */
+static bool grant_host(const struct gb_block *block)
 {
 	gb_deferred_reap(false);
-	return gb_tier_works(tier, block->device);
+	return gb_books_grant(block) || (gb_deferred_reap(true) && gb_books_grant(block));
 }
 
 static CUresult allocate_in_order(const struct gb_placement *placement, struct gb_block *block, struct gb_request *request,
 				  uint64_t limit)
 {
 	CUresult result = CUDA_ERROR_OUT_OF_MEMORY;
+	enum { NOT_ASKED, GRANTED, REFUSED } host = NOT_ASKED;
 
 	for (unsigned i = 0; i < placement->count && result == CUDA_ERROR_OUT_OF_MEMORY; i++) {
 		enum gb_tier tier = placement->order[i];
-		if (is_fallback(tier) && !prepare_fallback(tier, block))
+		if (is_fallback(tier) && host == NOT_ASKED)
+			host = grant_host(block) ? GRANTED : REFUSED;
+		if (is_fallback(tier) && (host == REFUSED || !gb_tier_works(tier, block->device)))
 			continue;
 		result = allocate_in(tier, block, request, limit);
-		/* Freed memory that streams still use is the last that can be had: the real allocator waits for it as well. */
-		if (result == CUDA_ERROR_OUT_OF_MEMORY && is_fallback(tier) && gb_deferred_reap(true))
-			result = allocate_in(tier, block, request, limit);
 	}
+	/* One grant serves whichever tier takes it; nobody did. */
+	if (host == GRANTED && (result || !gb_block_is_fallback(block)))
+		gb_books_return_grant(block);
 	return result;
 }
 

@@ -6,13 +6,17 @@
 
 #include "base/block.h"
 
-/* Reserves block->size bytes in the accounts of its device and tier, and for a tier in host memory has them granted.
- * False, and nothing changed, where a limit or the machine says no. */
+/* Has block->size bytes of host memory granted, for whichever tier will take them. False, and nothing changed, where a limit
+ * or the machine says no; the first refusal of a process is said aloud. */
+bool gb_books_grant(const struct gb_block *block);
+/* The grant came to nothing. */
+void gb_books_return_grant(const struct gb_block *block);
+/* Reserves block->size bytes in the accounts of its device and tier. False, and nothing changed, over the limit. */
 bool gb_books_reserve(const struct gb_block *block, uint64_t device_limit);
 /* The reservation came to nothing. */
 void gb_books_cancel(const struct gb_block *block);
-/* The memory is taken: the grant is settled, the block counted and entered in the ledger. False if the ledger has no room;
- * the caller gives the memory back and cancels. */
+/* The memory is taken: the grant, if there is one, is settled, the block counted and entered in the ledger. False, and
+ * nothing changed, if the ledger has no room: the caller gives the memory back and cancels. */
 bool gb_books_enter(const struct gb_block *block);
 /* The memory is given back, after its record left the ledger. */
 void gb_books_close(const struct gb_block *block);
