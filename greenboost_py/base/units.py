@@ -1,8 +1,8 @@
-"""Sizes as people write them, 8GiB or 1500M or 75%, in the language that the shim's own parser reads (shim/base/size.c).
+"""Sizes as people write them, 8GiB or 1500M or 75%: the language that the shim's parser reads (shim/base/size.c).
 
-Grammar: blanks, digits, optionally `.` and one to nine digits, blanks, a unit, blanks. A blank is a space or a tab. Units,
-in any case: none and B are bytes; K M G T and KiB MiB GiB TiB are powers of 1024; KB MB GB TB are powers of 1000; % is a
-share of a whole that is known only later. Fractions of a byte are dropped.
+Grammar: blanks, digits, optionally `.` and one to nine digits, blanks, a unit, blanks. A blank is a space or a tab.
+Units, in any case: none and B are bytes; K M G T and KiB MiB GiB TiB are powers of 1024; KB MB GB TB are powers of
+1000; % is a share of a whole that is known only later. Fractions of a byte are dropped.
 """
 
 import re
@@ -50,7 +50,7 @@ class Size:
     value: int
     is_share: bool = False
 
-    def of(self, whole_bytes: int) -> int:
+    def resolve(self, whole_bytes: int) -> int:
         """The size in bytes, where a share is one of `whole_bytes`; rounded down."""
         return whole_bytes * self.value // SHARE_WHOLE if self.is_share else self.value
 
@@ -108,10 +108,10 @@ def format_size(size_bytes: int) -> str:
     """
     if size_bytes < 1024:
         return f"{size_bytes} B"
-    value, unit = float(size_bytes), "B"
-    for unit in ("KiB", "MiB", "GiB", "TiB"):
+    units = ["KiB", "MiB", "GiB", "TiB"]
+    value = size_bytes / 1024
+    while value >= 999.5 and len(units) > 1:
+        units.pop(0)
         value /= 1024
-        if value < 999.5:
-            break
     digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
-    return f"{value:.{digits}f} {unit}"
+    return f"{value:.{digits}f} {units[0]}"
