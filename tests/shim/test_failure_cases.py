@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from harness import FAKE_DRIVER, ROOT, SHIM, environment, run, run_program, succeed
+from harness import FAKE_DRIVER, ROOT, SANITIZER_RUNTIME, SHIM, environment, run, run_program, succeed
 
 CARD = {"FAKECUDA_VRAM": "64MiB"}
 
@@ -26,7 +26,7 @@ def test_preloaded_from_another_path_resolves(tmp_path):
     """(1): the library's own path plays no part in finding anything."""
     elsewhere = tmp_path / "renamed.so"
     shutil.copy(SHIM, elsewhere)
-    env = environment(LD_PRELOAD=":".join(filter(None, [os.environ.get("GREENBOOST_TEST_RUNTIME", ""), str(elsewhere)])), **CARD)
+    env = environment(LD_PRELOAD=":".join(filter(None, [SANITIZER_RUNTIME, str(elsewhere)])), **CARD)
     source = "from cuda_program import *\ninit()\np = alloc(96 * MIB)\nfree(p)\nprint('ok')"
     done = subprocess.run([sys.executable, "-c", source], env=env, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr
@@ -98,8 +98,8 @@ int puts(const char *text) {
 def test_dlopen_with_deepbind_is_served(tmp_path):
     """(5)"""
     mode = str(os.RTLD_NOW | os.RTLD_DEEPBIND)
-    if os.environ.get("GREENBOOST_TEST_RUNTIME"):
-        pytest.skip("AddressSanitizer refuses RTLD_DEEPBIND")
+    if SANITIZER_RUNTIME:
+        pytest.skip("the sanitizers' runtimes end a program that uses RTLD_DEEPBIND")
     succeed("init()\np = alloc(96 * MIB)\nassert attribute(p, 2, c.c_uint) == DEVICE\nfree(p)", tmp_path, TEST_DLOPEN_MODE=mode, **CARD)
 
 
@@ -165,7 +165,7 @@ def test_library_replaced_under_a_live_process_goes_on(tmp_path):
     """(16): by rename, as `make` and packages replace it."""
     library = tmp_path / "libgreenboost.so"
     shutil.copy(SHIM, library)
-    preload = ":".join(filter(None, [os.environ.get("GREENBOOST_TEST_RUNTIME", ""), str(library)]))
+    preload = ":".join(filter(None, [SANITIZER_RUNTIME, str(library)]))
     source = """
 init()
 p = alloc(96 * MIB)
@@ -294,7 +294,7 @@ pointers = (c.c_void_p * len(wanted))(*[c.addressof(v) for v in values])
 call("cuPointerGetAttributes", c.c_uint(len(wanted)), numbers, pointers, p + 7)
 kinds = [v.value & 0xFFFFFFFF for v in values[:3]] + [v.value for v in values[3:]]
 assert kinds == [DEVICE, 0, 0, p, size, 0, context.value], kinds
-assert code_of("cuMemGetAddressRange_v2", None, None, p - 1) == 1 or address_range(p - 1)[0] != p
+assert code_of("cuMemGetAddressRange_v2", None, None, p - 1) or address_range(p - 1)[0] != p
 free(p)
 assert code_of("cuMemGetAddressRange_v2", c.byref(c.c_uint64()), c.byref(c.c_size_t()), p) != 0
 """

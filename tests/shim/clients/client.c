@@ -25,16 +25,26 @@ void client_fail(const char *format, ...)
 const char *client_error(CUresult result)
 {
 	switch (result) {
-	case CUDA_SUCCESS: return "CUDA_SUCCESS";
-	case CUDA_ERROR_INVALID_VALUE: return "CUDA_ERROR_INVALID_VALUE";
-	case CUDA_ERROR_OUT_OF_MEMORY: return "CUDA_ERROR_OUT_OF_MEMORY";
-	case CUDA_ERROR_NOT_INITIALIZED: return "CUDA_ERROR_NOT_INITIALIZED";
-	case CUDA_ERROR_NO_DEVICE: return "CUDA_ERROR_NO_DEVICE";
-	case CUDA_ERROR_INVALID_CONTEXT: return "CUDA_ERROR_INVALID_CONTEXT";
-	case CUDA_ERROR_ILLEGAL_ADDRESS: return "CUDA_ERROR_ILLEGAL_ADDRESS";
-	case CUDA_ERROR_NOT_SUPPORTED: return "CUDA_ERROR_NOT_SUPPORTED";
-	case CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED: return "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED";
-	default: return "error";
+	case CUDA_SUCCESS:
+		return "CUDA_SUCCESS";
+	case CUDA_ERROR_INVALID_VALUE:
+		return "CUDA_ERROR_INVALID_VALUE";
+	case CUDA_ERROR_OUT_OF_MEMORY:
+		return "CUDA_ERROR_OUT_OF_MEMORY";
+	case CUDA_ERROR_NOT_INITIALIZED:
+		return "CUDA_ERROR_NOT_INITIALIZED";
+	case CUDA_ERROR_NO_DEVICE:
+		return "CUDA_ERROR_NO_DEVICE";
+	case CUDA_ERROR_INVALID_CONTEXT:
+		return "CUDA_ERROR_INVALID_CONTEXT";
+	case CUDA_ERROR_ILLEGAL_ADDRESS:
+		return "CUDA_ERROR_ILLEGAL_ADDRESS";
+	case CUDA_ERROR_NOT_SUPPORTED:
+		return "CUDA_ERROR_NOT_SUPPORTED";
+	case CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED:
+		return "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED";
+	default:
+		return "error";
 	}
 }
 
@@ -48,7 +58,7 @@ void client_must(CUresult result, const char *call, const char *file, int line)
 
 void client_door_dlsym(struct client_driver *driver, void *handle)
 {
-#define CLIENT_CALL(symbol, name, version, flags, parameters) \
+#define CLIENT_CALL(symbol, name, version, flags, parameters)            \
 	driver->symbol = (CUresult(*) parameters)dlsym(handle, #symbol); \
 	CLIENT_CHECK(driver->symbol, "dlsym finds no " #symbol);
 #include "calls.def"
@@ -74,10 +84,10 @@ static void *look_up(void *resolver, bool v2, const char *name, int version, cuu
 	CUdriverProcAddressQueryResult status = CU_GET_PROC_ADDRESS_VERSION_NOT_SUFFICIENT;
 	void *function = NULL;
 	CUresult result = v2 ? ((get_proc_address_v2 *)resolver)(name, &function, version, flags, &status)
-	                     : ((get_proc_address *)resolver)(name, &function, version, flags);
+			     : ((get_proc_address *)resolver)(name, &function, version, flags);
 
-	CLIENT_CHECK(result == CUDA_SUCCESS, "%s (%d) asking for %s, version %d, flags %d", client_error(result), (int)result, name,
-	             version, (int)flags);
+	CLIENT_CHECK(result == CUDA_SUCCESS, "%s (%d) asking for %s, version %d, flags %d", client_error(result),
+		     (int)result, name, version, (int)flags);
 	CLIENT_CHECK(function, "no function for %s, version %d", name, version);
 	CLIENT_CHECK(!v2 || status == CU_GET_PROC_ADDRESS_SUCCESS, "status %d for %s", (int)status, name);
 	return function;
@@ -102,9 +112,9 @@ void client_door_proc_address(struct client_driver *driver, const char *resolver
 		CLIENT_CHECK(result != CUDA_SUCCESS || !function, "an address for a function that does not exist");
 	}
 	CLIENT_CHECK(look_up(old, false, "cuMemAlloc", 3020, 0) == look_up(new, true, "cuMemAlloc", 3020, 0),
-	             "cuGetProcAddress and cuGetProcAddress_v2 differ about cuMemAlloc");
+		     "cuGetProcAddress and cuGetProcAddress_v2 differ about cuMemAlloc");
 	/* The v1 program stays with v1, the v2 program with v2. */
-#define CLIENT_CALL(symbol, name, version, flags, parameters) \
+#define CLIENT_CALL(symbol, name, version, flags, parameters)                                        \
 	driver->symbol = (CUresult(*) parameters)look_up(v2 ? new : old, v2, #name, version, flags);
 #include "calls.def"
 #undef CLIENT_CALL
@@ -121,10 +131,20 @@ static bool parse_size(const char *text, uint64_t *bytes)
 	if (end == text || number < 0)
 		return false;
 	switch (*end) {
-	case 'K': unit = 1024.; end++; break;
-	case 'M': unit = 1048576.; end++; break;
-	case 'G': unit = 1073741824.; end++; break;
-	default: break;
+	case 'K':
+		unit = 1024.;
+		end++;
+		break;
+	case 'M':
+		unit = 1048576.;
+		end++;
+		break;
+	case 'G':
+		unit = 1073741824.;
+		end++;
+		break;
+	default:
+		break;
 	}
 	if (strcmp(end, "iB") == 0)
 		end += 2;
@@ -141,25 +161,44 @@ struct client_options client_options(int argc, char **argv, const char *usage)
 		{"device", required_argument, NULL, 'd'}, {"threads", required_argument, NULL, 'n'},
 		{"hold", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
 	};
-	struct client_options o = {.times = 3, .seed = 1, .threads = 8};
+	struct client_options o = {.seed = 1, .threads = 8};
 	bool good = true;
 	int option;
 
 	while (good && (option = getopt_long(argc, argv, "", names, NULL)) != -1) {
 		switch (option) {
-		case 'v': good = parse_size(optarg, &o.vram); break;
-		case 't': o.times = atof(optarg); break;
-		case 's': o.seed = strtoull(optarg, NULL, 0); break;
-		case 'l': good = parse_size(optarg, &o.slack); break;
-		case 'z': good = parse_size(optarg, &o.size); break;
-		case 'c': o.count = atol(optarg); break;
-		case 'd': o.device = atoi(optarg); break;
-		case 'n': o.threads = atoi(optarg); break;
-		case 'h': o.hold = true; break;
-		default: good = false;
+		case 'v':
+			good = parse_size(optarg, &o.vram);
+			break;
+		case 't':
+			o.times = atof(optarg);
+			break;
+		case 's':
+			o.seed = strtoull(optarg, NULL, 0);
+			break;
+		case 'l':
+			good = parse_size(optarg, &o.slack);
+			break;
+		case 'z':
+			good = parse_size(optarg, &o.size);
+			break;
+		case 'c':
+			o.count = atol(optarg);
+			break;
+		case 'd':
+			o.device = atoi(optarg);
+			break;
+		case 'n':
+			o.threads = atoi(optarg);
+			break;
+		case 'h':
+			o.hold = true;
+			break;
+		default:
+			good = false;
 		}
 	}
-	if (!good || o.times <= 0 || o.threads < 1 || o.count < 0) {
+	if (!good || o.times < 0 || o.threads < 1 || o.count < 0) {
 		fprintf(stderr, "usage: %s %s\n", argv[0], usage);
 		exit(2);
 	}
@@ -177,6 +216,11 @@ uint64_t client_vram(const struct client_driver *driver, const struct client_opt
 		return options->vram;
 	CLIENT_DO(driver->cuMemGetInfo_v2(&free_bytes, &total_bytes));
 	return total_bytes;
+}
+
+uint64_t client_bytes(const struct client_driver *driver, const struct client_options *options, double times)
+{
+	return (uint64_t)((options->times > 0 ? options->times : times) * (double)client_vram(driver, options));
 }
 
 CUcontext client_start(const struct client_driver *driver, int ordinal)

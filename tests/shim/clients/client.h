@@ -34,7 +34,7 @@ void client_door_proc_address(struct client_driver *driver, const char *resolver
  * (KiB MiB GiB), powers of 1024. */
 struct client_options {
 	uint64_t vram;   /* --vram: the card's memory; 0: what cuMemGetInfo calls the total */
-	double times;    /* --times: ask for so many times that; default 3 */
+	double times;    /* --times: ask for so many times that; 0: the program's default */
 	uint64_t seed;   /* --seed: of sizes and content; default 1 */
 	uint64_t slack;  /* --slack: so much less may be free at the end than at the start; default 0 */
 	uint64_t size;   /* --size: of one block, for those that have only one size */
@@ -50,6 +50,8 @@ struct client_options {
 struct client_options client_options(int argc, char **argv, const char *usage);
 /* --vram, or else what the current context's cuMemGetInfo says. */
 uint64_t client_vram(const struct client_driver *driver, const struct client_options *options);
+/* That times --times, or times the program's own default. */
+uint64_t client_bytes(const struct client_driver *driver, const struct client_options *options, double times);
 
 /* cuInit and the device's primary context made current. */
 CUcontext client_start(const struct client_driver *driver, int device);

@@ -64,7 +64,8 @@ static void check(const struct blocks *b, int device)
 
 		for (size_t at = 0; at + sizeof got <= b->size[i]; at += b->size[i] / 7) {
 			CLIENT_DO(driver.cuMemcpyDtoH_v2(got, b->at[i] + at, sizeof got));
-			CLIENT_CHECK(got[0] == b->value[i] && memcmp(got, got + 1, sizeof got - 1) == 0, "block %d lost its content", i);
+			CLIENT_CHECK(got[0] == b->value[i] && memcmp(got, got + 1, sizeof got - 1) == 0,
+				     "block %d lost its content", i);
 		}
 		CLIENT_DO(driver.cuPointerGetAttribute(&ordinal, CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL, b->at[i]));
 		CLIENT_CHECK(ordinal == device, "a block of device %d says %d", device, ordinal);
@@ -78,8 +79,8 @@ static void give_back(const struct blocks *b)
 	CLIENT_DO(driver.cuCtxSynchronize());
 }
 
-/* One context of two is destroyed with everything it holds. The blocks on a stream are the pool's, which is the device's
- * and outlives the context: they are freed. */
+/* One context of two is destroyed with everything it holds. The blocks on a stream are the pool's, which is the
+ * device's and outlives the context: they are freed. */
 static void destroy_one_of_two(CUdevice device, uint64_t bytes)
 {
 	CUcontext first, second;
@@ -124,9 +125,17 @@ static void end_primary(CUdevice device, uint64_t bytes, bool reset)
 	for (int i = 1; i < BLOCKS; i += 2)
 		CLIENT_DO(driver.cuMemFreeAsync(b.at[i], NULL));
 	CLIENT_DO(driver.cuCtxSynchronize());
-	if (reset)
+	if (reset) {
+		CUresult result;
+
 		CLIENT_DO(driver.cuDevicePrimaryCtxReset_v2(device));
-	CLIENT_DO(driver.cuDevicePrimaryCtxRelease_v2(device));
+		result = driver.cuDevicePrimaryCtxRelease_v2(
+			device); /* drivers differ about who still holds a reset context */
+		CLIENT_CHECK(result == CUDA_SUCCESS || result == CUDA_ERROR_INVALID_CONTEXT,
+			     "released after a reset: %s", client_error(result));
+	} else {
+		CLIENT_DO(driver.cuDevicePrimaryCtxRelease_v2(device));
+	}
 	CLIENT_DO(driver.cuDevicePrimaryCtxRetain(&context, device));
 	CLIENT_DO(driver.cuCtxSetCurrent(context));
 	check_free(when, before);
@@ -147,13 +156,14 @@ int main(int argc, char **argv)
 	CLIENT_DO(driver.cuInit(0));
 	CLIENT_DO(driver.cuDeviceGetCount(&devices));
 	for (int i = 0; i < devices; i++) {
+		struct client_options own = options;
 		CUdevice device;
-		size_t total;
 		uint64_t bytes;
 
 		CLIENT_DO(driver.cuDeviceGet(&device, i));
-		CLIENT_DO(driver.cuDeviceTotalMem_v2(&total, device));
-		bytes = (uint64_t)((options.times == 3 ? 1.5 : options.times) * (double)(options.vram ? options.vram : total));
+		if (!own.vram)
+			CLIENT_DO(driver.cuDeviceTotalMem_v2(&own.vram, device));
+		bytes = client_bytes(&driver, &own, 1.5);
 		destroy_one_of_two(device, bytes);
 		end_primary(device, bytes, true);
 		end_primary(device, bytes, false);

@@ -1,27 +1,18 @@
 #include "overflow.h"
 
+#include "content.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-	PERIOD = (1 << 20) + 4091, /* of the pattern: prime to every chunk size, so that exchanged chunks show */
-	STAMP_EVERY = 256 << 10,
 	WINDOW = 4 << 20, /* read back at a time */
 	SMALL_BLOCKS = 16,
 	BLOCKS_MAX = 256
 };
 
-enum kind { MALLOC, PITCH, ASYNC, ASYNC_PTSZ, POOL, POOL_PTSZ, KINDS };
-
 static const char *const kind_names[KINDS] = {"malloc", "pitch", "async", "async_ptsz", "pool", "pool_ptsz"};
-
-struct block {
-	CUdeviceptr at;
-	size_t size;
-	uint64_t seed;
-	enum kind kind;
-};
 
 struct job {
 	const struct client_driver *driver;
@@ -33,68 +24,6 @@ struct job {
 	struct block block[BLOCKS_MAX];
 	unsigned char *got, *expected; /* WINDOW each */
 };
-
-/* ---- what a block must hold ----
- * [0, tail): the pattern, again and again; [tail, size): one byte. Over that a stamp of four bytes every STAMP_EVERY.
- * Over that, from the middle on, a copy of the beginning of the block before it. */
-
-static size_t tail_of(const struct block *b)
-{
-	return b->size - b->size / 8;
-}
-
-static size_t patch_size(const struct block *b, const struct block *before)
-{
-	size_t size = b->size < before->size ? b->size / 4 : before->size / 4;
-
-	return size < (3u << 20) ? size : 3u << 20;
-}
-
-static unsigned int stamp_of(const struct block *b, size_t offset)
-{
-	uint64_t state = b->seed + offset;
-
-	return (unsigned int)client_random(&state);
-}
-
-static void pattern(const struct block *b, unsigned char *to)
-{
-	uint64_t state = b->seed;
-
-	for (size_t i = 0; i < PERIOD; i += sizeof state) {
-		uint64_t word = client_random(&state);
-
-		memcpy(to + i, &word, PERIOD - i < sizeof word ? PERIOD - i : sizeof word);
-	}
-}
-
-/* Bytes [offset, offset + size) of the block, without the patch. `period` is the block's pattern. */
-static void expect_own(const struct block *b, const unsigned char *period, size_t offset, size_t size, unsigned char *to)
-{
-	size_t tail = tail_of(b);
-
-	for (size_t i = 0; i < size;) {
-		size_t at = offset + i;
-		size_t left = size - i;
-		size_t run = at < tail ? PERIOD - at % PERIOD : left;
-
-		run = run < left ? run : left;
-		if (at < tail) {
-			run = run < tail - at ? run : tail - at;
-			memcpy(to + i, period + at % PERIOD, run);
-		} else {
-			memset(to + i, (unsigned char)b->seed, run);
-		}
-		i += run;
-	}
-	for (size_t at = offset - offset % STAMP_EVERY; at < offset + size; at += STAMP_EVERY) {
-		unsigned int stamp = stamp_of(b, at);
-
-		for (size_t i = 0; i < sizeof stamp && at + sizeof stamp <= b->size; i++)
-			if (at + i >= offset && at + i < offset + size)
-				to[at + i - offset] = (unsigned char)(stamp >> 8 * i);
-	}
-}
 
 /* ---- filling: async for a block of a stream, plain for the others ---- */
 
@@ -131,55 +60,58 @@ static void synchronize(struct job *j)
 
 static void fill(struct job *j, const struct block *b, unsigned char *period)
 {
-	size_t tail = tail_of(b);
-	size_t done = tail < PERIOD ? tail : PERIOD;
+	size_t tail = content_tail(b);
+	size_t done = tail < CONTENT_PERIOD ? tail : CONTENT_PERIOD;
 
-	pattern(b, period);
+	content_period(b, period);
 	CLIENT_DO(j->driver->cuMemcpyHtoD_v2(b->at, period, done));
-	for (; done < tail; done *= 2) /* what is there, behind itself: PERIOD, then twice as much, and so on */
+	for (; done < tail; done *= 2) /* what is there, behind itself: CONTENT_PERIOD, then twice as much, and so on */
 		fill_copy(j, b, done, b->at, done < tail - done ? done : tail - done);
 	fill_byte(j, b, tail, (unsigned char)b->seed, b->size - tail);
 	synchronize(j);
-	for (size_t at = 0; at + sizeof(unsigned int) <= b->size; at += STAMP_EVERY)
-		CLIENT_DO(j->driver->cuMemsetD32_v2(b->at + at, stamp_of(b, at), 1));
+	for (size_t at = 0; at + sizeof(unsigned int) <= b->size; at += CONTENT_STAMP_EVERY)
+		CLIENT_DO(j->driver->cuMemsetD32_v2(b->at + at, content_stamp(b, at), 1));
+	synchronize(j); /* memsets are queued too, and not in our stream */
 }
 
 static void fill_all(struct job *j)
 {
-	unsigned char *period = malloc(PERIOD);
+	unsigned char *period = malloc(CONTENT_PERIOD);
 
 	CLIENT_CHECK(period, "no memory of our own");
 	for (size_t i = 0; i < j->blocks; i++)
 		fill(j, &j->block[i], period);
 	for (size_t i = 1; i < j->blocks; i++)
-		fill_copy(j, &j->block[i], j->block[i].size / 2, j->block[i - 1].at, patch_size(&j->block[i], &j->block[i - 1]));
+		fill_copy(j, &j->block[i], j->block[i].size / 2, j->block[i - 1].at,
+			  content_patch(&j->block[i], &j->block[i - 1]));
 	synchronize(j);
 	free(period);
 }
 
-/* Compare one block with what it must hold; `period` and `before` are scratch of PERIOD bytes. */
+/* Compare one block with what it must hold; `period` and `before` are scratch of CONTENT_PERIOD bytes. */
 static uint64_t verify(struct job *j, size_t index, unsigned char *period, unsigned char *before, uint64_t sum)
 {
 	const struct block *b = &j->block[index];
 	const struct block *from = index ? b - 1 : NULL;
-	size_t patch = from ? patch_size(b, from) : 0;
+	size_t patch = from ? content_patch(b, from) : 0;
 	size_t patch_at = b->size / 2;
 
-	pattern(b, period);
+	content_period(b, period);
 	if (from)
-		pattern(from, before);
+		content_period(from, before);
 	for (size_t at = 0; at < b->size; at += WINDOW) {
 		size_t size = b->size - at < WINDOW ? b->size - at : WINDOW;
 		size_t low = patch_at > at ? patch_at : at;
 		size_t high = patch_at + patch < at + size ? patch_at + patch : at + size;
 
 		CLIENT_DO(j->driver->cuMemcpyDtoH_v2(j->got, b->at + at, size));
-		expect_own(b, period, at, size, j->expected);
+		content_expect(b, period, at, size, j->expected);
 		if (low < high)
-			expect_own(from, before, low - patch_at, high - low, j->expected + (low - at));
+			content_expect(from, before, low - patch_at, high - low, j->expected + (low - at));
 		for (size_t i = 0; memcmp(j->got, j->expected, size) != 0 && i < size; i++)
-			CLIENT_CHECK(j->got[i] == j->expected[i], "block %zu (%s, %zu bytes) holds %02x and not %02x at %zu", index,
-			             kind_names[b->kind], b->size, j->got[i], j->expected[i], at + i);
+			CLIENT_CHECK(j->got[i] == j->expected[i],
+				     "block %zu (%s, %zu bytes) holds %02x and not %02x at %zu", index,
+				     kind_names[b->kind], b->size, j->got[i], j->expected[i], at + i);
 		sum = client_checksum(sum, j->got, size);
 	}
 	return sum;
@@ -187,8 +119,8 @@ static uint64_t verify(struct job *j, size_t index, unsigned char *period, unsig
 
 static uint64_t verify_all(struct job *j)
 {
-	unsigned char *period = malloc(PERIOD);
-	unsigned char *before = malloc(PERIOD);
+	unsigned char *period = malloc(CONTENT_PERIOD);
+	unsigned char *before = malloc(CONTENT_PERIOD);
 	uint64_t sum = 0;
 
 	CLIENT_CHECK(period && before, "no memory of our own");
@@ -214,8 +146,8 @@ static size_t check_info(struct job *j)
 static void check_attributes(struct job *j, const struct block *b)
 {
 	CUpointer_attribute names[] = {CU_POINTER_ATTRIBUTE_MEMORY_TYPE, CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL,
-	                               CU_POINTER_ATTRIBUTE_DEVICE_POINTER, CU_POINTER_ATTRIBUTE_RANGE_START_ADDR,
-	                               CU_POINTER_ATTRIBUTE_RANGE_SIZE};
+				       CU_POINTER_ATTRIBUTE_DEVICE_POINTER, CU_POINTER_ATTRIBUTE_RANGE_START_ADDR,
+				       CU_POINTER_ATTRIBUTE_RANGE_SIZE};
 	unsigned int type = 0;
 	int ordinal = -1;
 	CUdeviceptr pointer = 0;
@@ -225,7 +157,8 @@ static void check_attributes(struct job *j, const struct block *b)
 	CUdeviceptr inside = b->at + b->size / 2;
 
 	CLIENT_DO(j->driver->cuPointerGetAttributes(5, names, data, inside));
-	CLIENT_CHECK(type == CU_MEMORYTYPE_DEVICE, "cuPointerGetAttributes: memory type %u of a %s block", type, kind_names[b->kind]);
+	CLIENT_CHECK(type == CU_MEMORYTYPE_DEVICE, "cuPointerGetAttributes: memory type %u of a %s block", type,
+		     kind_names[b->kind]);
 	CLIENT_CHECK(ordinal == j->options.device, "cuPointerGetAttributes: device %d", ordinal);
 	CLIENT_CHECK(pointer == inside, "cuPointerGetAttributes: another pointer");
 	type = 0;
@@ -234,8 +167,9 @@ static void check_attributes(struct job *j, const struct block *b)
 	CLIENT_DO(j->driver->cuPointerGetAttribute(&ordinal, CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL, inside));
 	CLIENT_CHECK(ordinal == j->options.device, "cuPointerGetAttribute: device %d", ordinal);
 	/* What a block of a pool starts and ends at is the pool's business; it must hold the block all the same. */
-	CLIENT_CHECK(start <= b->at && start + size >= b->at + b->size, "range attributes of a %s block: %llx + %zu for %llx + %zu",
-	             kind_names[b->kind], start, size, b->at, b->size);
+	CLIENT_CHECK(start <= b->at && start + size >= b->at + b->size,
+		     "range attributes of a %s block: %llx + %zu for %llx + %zu", kind_names[b->kind], start, size,
+		     b->at, b->size);
 	CLIENT_CHECK(b->kind > PITCH || start == b->at, "range start of a %s block", kind_names[b->kind]);
 }
 
@@ -248,9 +182,10 @@ static void check_range(struct job *j, const struct block *b)
 	if (b->kind > PITCH && result != CUDA_SUCCESS)
 		return; /* documented for cuMemAlloc and cuMemAllocPitch only */
 	CLIENT_CHECK(result == CUDA_SUCCESS, "cuMemGetAddressRange: %s", client_error(result));
-	CLIENT_CHECK(start <= b->at && start + size >= b->at + b->size, "cuMemGetAddressRange: %llx + %zu for %llx + %zu", start, size,
-	             b->at, b->size);
-	CLIENT_CHECK(b->kind > PITCH || start == b->at, "cuMemGetAddressRange: start of a %s block", kind_names[b->kind]);
+	CLIENT_CHECK(start <= b->at && start + size >= b->at + b->size,
+		     "cuMemGetAddressRange: %llx + %zu for %llx + %zu", start, size, b->at, b->size);
+	CLIENT_CHECK(b->kind > PITCH || start == b->at, "cuMemGetAddressRange: start of a %s block",
+		     kind_names[b->kind]);
 }
 
 /* What no machine has is refused with exactly 2, and the out-parameter stays as it was. */
@@ -259,10 +194,12 @@ static void check_refusal(struct job *j)
 	CUdeviceptr at = 0x5a5a;
 	CUresult result = j->driver->cuMemAlloc_v2(&at, (size_t)1 << 60);
 
-	CLIENT_CHECK(result == CUDA_ERROR_OUT_OF_MEMORY, "cuMemAlloc of an exbibyte: %s (%d)", client_error(result), (int)result);
+	CLIENT_CHECK(result == CUDA_ERROR_OUT_OF_MEMORY, "cuMemAlloc of an exbibyte: %s (%d)", client_error(result),
+		     (int)result);
 	CLIENT_CHECK(at == 0x5a5a, "cuMemAlloc failed and wrote its out-parameter");
 	result = j->driver->cuMemAlloc_v2(&at, 0);
-	CLIENT_CHECK(result == CUDA_ERROR_INVALID_VALUE, "cuMemAlloc of nothing: %s (%d)", client_error(result), (int)result);
+	CLIENT_CHECK(result == CUDA_ERROR_INVALID_VALUE, "cuMemAlloc of nothing: %s (%d)", client_error(result),
+		     (int)result);
 	CLIENT_DO(j->driver->cuMemFree_v2(0));
 }
 
@@ -275,7 +212,8 @@ static CUresult allocate_pitch(struct job *j, struct block *b)
 	size_t pitch = 0;
 	CUresult result = j->driver->cuMemAllocPitch_v2(&b->at, &pitch, width, height, 4);
 
-	CLIENT_CHECK(result != CUDA_SUCCESS || (pitch >= width && pitch % 4 == 0), "pitch %zu for rows of %zu", pitch, width);
+	CLIENT_CHECK(result != CUDA_SUCCESS || (pitch >= width && pitch % 4 == 0), "pitch %zu for rows of %zu", pitch,
+		     width);
 	return result;
 }
 
@@ -285,20 +223,33 @@ static void allocate(struct job *j, struct block *b)
 	CUresult result = CUDA_ERROR_UNKNOWN;
 
 	switch (b->kind) {
-	case MALLOC: result = d->cuMemAlloc_v2(&b->at, b->size); break;
-	case PITCH: result = allocate_pitch(j, b); break;
-	case ASYNC: result = d->cuMemAllocAsync(&b->at, b->size, j->stream); break;
-	case ASYNC_PTSZ: result = d->cuMemAllocAsync_ptsz(&b->at, b->size, NULL); break;
-	case POOL: result = d->cuMemAllocFromPoolAsync(&b->at, b->size, j->pool, j->stream); break;
-	case POOL_PTSZ: result = d->cuMemAllocFromPoolAsync_ptsz(&b->at, b->size, j->pool, NULL); break;
-	default: break;
+	case MALLOC:
+		result = d->cuMemAlloc_v2(&b->at, b->size);
+		break;
+	case PITCH:
+		result = allocate_pitch(j, b);
+		break;
+	case ASYNC:
+		result = d->cuMemAllocAsync(&b->at, b->size, j->stream);
+		break;
+	case ASYNC_PTSZ:
+		result = d->cuMemAllocAsync_ptsz(&b->at, b->size, NULL);
+		break;
+	case POOL:
+		result = d->cuMemAllocFromPoolAsync(&b->at, b->size, j->pool, j->stream);
+		break;
+	case POOL_PTSZ:
+		result = d->cuMemAllocFromPoolAsync_ptsz(&b->at, b->size, j->pool, NULL);
+		break;
+	default:
+		break;
 	}
-	CLIENT_CHECK(result == CUDA_SUCCESS, "%s (%d) asking for %zu bytes, block %zu, by %s", client_error(result), (int)result,
-	             b->size, (size_t)(b - j->block), kind_names[b->kind]);
+	CLIENT_CHECK(result == CUDA_SUCCESS, "%s (%d) asking for %zu bytes, block %zu, by %s", client_error(result),
+		     (int)result, b->size, (size_t)(b - j->block), kind_names[b->kind]);
 	CLIENT_CHECK(b->at, "success and no address");
 }
 
-/* The way it came, but every third block of a stream or pool by cuMemFree. */
+/* The way it came, but every third block of a stream or pool by cuMemFree, which does not wait for work on those. */
 static void give_back(struct job *j, size_t index)
 {
 	struct block *b = &j->block[index];
@@ -314,10 +265,11 @@ static void give_back(struct job *j, size_t index)
 }
 
 /* Sizes: small ones, a few of up to half the VRAM, then one larger than the VRAM, then on to the total. */
-static void plan(struct job *j, uint64_t vram)
+static void plan(struct job *j)
 {
 	uint64_t state = j->options.seed;
-	uint64_t total = (uint64_t)(j->options.times * (double)vram);
+	uint64_t vram = client_vram(j->driver, &j->options);
+	uint64_t total = client_bytes(j->driver, &j->options, 3);
 	uint64_t sum = 0;
 	enum kind kinds[KINDS] = {MALLOC, PITCH, ASYNC, ASYNC_PTSZ, POOL, POOL_PTSZ};
 	int count = j->options.words ? j->options.words : KINDS;
@@ -325,7 +277,8 @@ static void plan(struct job *j, uint64_t vram)
 	j->kinds = j->options.words ? 0 : (1u << KINDS) - 1;
 	CLIENT_CHECK(count <= KINDS, "more kinds than there are");
 	for (int i = 0; i < j->options.words; i++) {
-		for (kinds[i] = MALLOC; kinds[i] < KINDS && strcmp(j->options.word[i], kind_names[kinds[i]]) != 0; kinds[i]++)
+		for (kinds[i] = MALLOC; kinds[i] < KINDS && strcmp(j->options.word[i], kind_names[kinds[i]]) != 0;
+		     kinds[i]++)
 			;
 		CLIENT_CHECK(kinds[i] < KINDS, "no kind is called %s: " OVERFLOW_USAGE, j->options.word[i]);
 		j->kinds |= 1u << kinds[i];
@@ -336,7 +289,7 @@ static void plan(struct job *j, uint64_t vram)
 
 		if (j->blocks < SMALL_BLOCKS)
 			size = 1 + client_random(&state) % 5000;
-		if (j->blocks == SMALL_BLOCKS + 2 && j->options.times > 2)
+		if (j->blocks == SMALL_BLOCKS + 2 && total > 2 * vram)
 			size = vram + vram / 8 + 12345;
 		b->size = size < total - sum ? size : total - sum;
 		b->seed = client_random(&state);
@@ -411,7 +364,7 @@ int overflow_main(const struct client_driver *driver, int argc, char **argv)
 	j.got = malloc(WINDOW);
 	j.expected = malloc(WINDOW);
 	CLIENT_CHECK(j.got && j.expected, "no memory of our own");
-	plan(&j, client_vram(driver, &j.options));
+	plan(&j);
 	if (j.kinds >> ASYNC)
 		CLIENT_DO(driver->cuDeviceGetDefaultMemPool(&j.pool, j.options.device));
 	warm_up(&j);

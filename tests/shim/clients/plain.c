@@ -3,8 +3,8 @@
  * usage: plain
  *
  * Prints its threads, its open files, what dlsym(RTLD_DEFAULT, ...) says about driver functions (nothing: no driver is
- * loaded), that a few functions of libc are found where they are, and that asking for what nobody has is an error with a
- * text. */
+ * loaded), that a few functions of libc are found where they are, and that asking for what nobody has is an error with
+ * a text. */
 #include <dirent.h>
 #include <dlfcn.h>
 #include <stdio.h>
@@ -38,7 +38,8 @@ static void print_files(void)
 
 int main(void)
 {
-	static const char *const names[] = {"cuInit", "cuMemAlloc_v2", "cuGetProcAddress_v2", "nvmlDeviceGetMemoryInfo"};
+	static const char *const names[] = {"cuInit", "cuMemAlloc_v2", "cuGetProcAddress_v2",
+					    "nvmlDeviceGetMemoryInfo"};
 	const char *error;
 
 	print_threads();

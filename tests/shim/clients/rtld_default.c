@@ -11,7 +11,7 @@ int main(int argc, char **argv)
 	struct client_driver driver;
 
 	client_door_dlsym(&driver, RTLD_DEFAULT);
-#define CLIENT_CALL(symbol, name, version, flags, parameters) \
+#define CLIENT_CALL(symbol, name, version, flags, parameters)                                                     \
 	CLIENT_CHECK(driver.symbol == linked.symbol, "dlsym(RTLD_DEFAULT) and the linker differ about " #symbol);
 #include "calls.def"
 #undef CLIENT_CALL

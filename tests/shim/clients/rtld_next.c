@@ -2,9 +2,9 @@
  *
  * usage: LD_PRELOAD="[SHIM] rtld_next_find.so" rtld_next OPTIONS, those of overflow.h
  *
- * Linked against libcuda. A second thread lets rtld_next_find.so look names up with RTLD_NEXT, each twice, and prints for
- * each the library that the answer lies in ("next cuMemAlloc_v2: libcuda.so.1"); with the shim before that library in
- * LD_PRELOAD or without one, that is the driver. The two answers must be the same. Then as linked. */
+ * Linked against libcuda. A second thread lets rtld_next_find.so look names up with RTLD_NEXT, each twice, and prints
+ * for each the library that the answer lies in ("next cuMemAlloc_v2: libcuda.so.1"); with the shim before that library
+ * in LD_PRELOAD or without one, that is the driver. The two answers must be the same. Then as linked. */
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>

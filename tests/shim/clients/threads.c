@@ -3,8 +3,8 @@
  * usage: threads [--vram SIZE] [--times N] [--seed N] [--device N] [--threads 8] [--count ROUNDS] [--slack SIZE]
  *
  * Together they hold at most --times (default 1.5) the VRAM. Each thread fills every block with bytes of its own, and
- * compares the whole block before it frees it: memory given to two at once shows. Prints "ok checksum=HEX", the same for
- * the same --vram, --times, --seed, --threads and --count. */
+ * compares the whole block before it frees it: memory given to two at once shows. Prints "ok checksum=HEX", the same
+ * for the same --vram, --times, --seed, --threads and --count. */
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -50,10 +50,18 @@ static void take(struct worker *w, struct slot *s)
 		return;
 	s->on_stream = kind >= 2;
 	switch (kind) {
-	case 0: CLIENT_DO(d->cuMemAlloc_v2(&s->at, s->size)); break;
-	case 1: CLIENT_DO(d->cuMemAllocPitch_v2(&s->at, &pitch, s->size < 64 ? s->size : 64, (s->size + 63) / 64, 4)); break;
-	case 2: CLIENT_DO(d->cuMemAllocAsync(&s->at, s->size, w->stream)); break;
-	default: CLIENT_DO(d->cuMemAllocAsync_ptsz(&s->at, s->size, NULL)); break;
+	case 0:
+		CLIENT_DO(d->cuMemAlloc_v2(&s->at, s->size));
+		break;
+	case 1:
+		CLIENT_DO(d->cuMemAllocPitch_v2(&s->at, &pitch, s->size < 64 ? s->size : 64, (s->size + 63) / 64, 4));
+		break;
+	case 2:
+		CLIENT_DO(d->cuMemAllocAsync(&s->at, s->size, w->stream));
+		break;
+	default:
+		CLIENT_DO(d->cuMemAllocAsync_ptsz(&s->at, s->size, NULL));
+		break;
 	}
 	w->held += s->size;
 	if (kind == 3)
@@ -72,7 +80,7 @@ static void drop(struct worker *w, struct slot *s)
 
 		CLIENT_DO(w->driver->cuMemcpyDtoH_v2(w->buffer, s->at + at, piece));
 		CLIENT_CHECK(w->buffer[0] == s->value && memcmp(w->buffer, w->buffer + 1, piece - 1) == 0,
-		             "a block of %zu bytes at %llx holds what another thread wrote", s->size, s->at);
+			     "a block of %zu bytes at %llx holds what another thread wrote", s->size, s->at);
 		w->sum = client_checksum(w->sum, w->buffer, piece);
 	}
 	if (s->on_stream && client_random(&w->state) % 2)
@@ -125,10 +133,10 @@ static void *work(void *data)
 int main(int argc, char **argv)
 {
 	struct client_options options = client_options(
-		argc, argv, "[--vram SIZE] [--times N] [--seed N] [--device N] [--threads N] [--count ROUNDS] [--slack SIZE]");
+		argc, argv,
+		"[--vram SIZE] [--times N] [--seed N] [--device N] [--threads N] [--count ROUNDS] [--slack SIZE]");
 	struct client_driver driver;
 	struct worker *workers = calloc((size_t)options.threads, sizeof *workers);
-	double times = options.times == 3 ? 1.5 : options.times;
 	size_t before, after, total;
 	CUcontext context;
 	CUmemoryPool pool;
@@ -141,7 +149,7 @@ int main(int argc, char **argv)
 	for (int i = 0; i < options.threads; i++) {
 		workers[i] = (struct worker){.driver = &driver, .context = context, .device = options.device};
 		workers[i].state = options.seed * 1000003 + (uint64_t)i;
-		workers[i].budget = (uint64_t)(times * (double)client_vram(&driver, &options)) / (uint64_t)options.threads;
+		workers[i].budget = client_bytes(&driver, &options, 1.5) / (uint64_t)options.threads;
 		workers[i].rounds = options.count ? options.count : 300;
 		workers[i].buffer_size = 1 << 20;
 		workers[i].buffer = malloc(workers[i].buffer_size);

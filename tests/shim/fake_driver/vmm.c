@@ -1,0 +1,411 @@
+#include "vmm.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "api.h"
+#include "device.h"
+
+#define FK_HOST_FILE (64ull << 30)
+
+struct reservation {
+	struct fk_node node;
+	uint64_t size;
+};
+
+static struct fk_arena host_arena;
+
+static struct reservation *reservation_at(uint64_t address)
+{
+	struct fk_node *node = fk_tree_floor(&fk.reservations, address);
+	struct reservation *reservation = node ? FK_CONTAINER(node, struct reservation, node) : NULL;
+
+	return reservation && address - node->key < reservation->size ? reservation : NULL;
+}
+
+bool fk_vmm_same_reservation(uint64_t one, uint64_t other)
+{
+	return reservation_at(one) && reservation_at(one) == reservation_at(other);
+}
+
+bool fk_vmm_reservation(uint64_t address, uint64_t *base, uint64_t *size)
+{
+	struct reservation *reservation = reservation_at(address);
+
+	if (!reservation)
+		return false;
+	*base = reservation->node.key;
+	*size = reservation->size;
+	return true;
+}
+
+/* Addresses for nobody: at the hint if that is free, else anywhere aligned. 0: none. */
+static uint64_t reserve(uint64_t size, uint64_t alignment, uint64_t hint)
+{
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+	uint64_t room = size + alignment, start, first;
+	void *range;
+
+	if (hint && hint % alignment == 0) {
+		range = mmap((void *)(uintptr_t)hint, size, PROT_NONE, flags | MAP_FIXED_NOREPLACE, -1, 0);
+		if (range != MAP_FAILED && (uint64_t)(uintptr_t)range == hint)
+			return hint;
+		if (range != MAP_FAILED)
+			munmap(range, size);
+	}
+	if (room < size)
+		return 0;
+	range = mmap(NULL, room, PROT_NONE, flags, -1, 0);
+	if (range == MAP_FAILED)
+		return 0;
+	start = (uint64_t)(uintptr_t)range;
+	first = (start + alignment - 1) & ~(alignment - 1);
+	if (first > start)
+		munmap(range, first - start);
+	if (first + size < start + room)
+		munmap((void *)(uintptr_t)(first + size), start + room - first - size);
+	madvise((void *)(uintptr_t)first, size, MADV_DONTDUMP);
+	return first;
+}
+
+CUresult fk_vmm_reserve(CUdeviceptr *address, size_t size, size_t alignment, CUdeviceptr hint, unsigned long long flags)
+{
+	struct reservation *reservation;
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), base;
+
+	if (fk_has(FK_CAP_no_vmm))
+		return CUDA_ERROR_NOT_SUPPORTED;
+	if (!address || !size || size % page || hint % page || (alignment & (alignment - 1)) || flags)
+		return CUDA_ERROR_INVALID_VALUE;
+	base = reserve(size, alignment > FK_GRANULARITY ? alignment : FK_GRANULARITY, hint);
+	reservation = base ? calloc(1, sizeof(*reservation)) : NULL;
+	if (!reservation) {
+		if (base)
+			munmap((void *)(uintptr_t)base, size);
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	}
+	reservation->size = size;
+	fk_tree_insert(&fk.reservations, &reservation->node, base, 0);
+	fk_hold(FK_FIGURE_reserved_va_bytes, size);
+	*address = base;
+	return CUDA_SUCCESS;
+}
+
+CUresult fk_vmm_free_address(CUdeviceptr address, size_t size)
+{
+	struct reservation *reservation = reservation_at(address);
+	struct fk_node *inside = fk_tree_ceiling(&fk.blocks, address, 0);
+
+	if (!reservation || reservation->node.key != address || reservation->size != size)
+		return CUDA_ERROR_INVALID_VALUE;
+	if (inside && inside->key < address + size)
+		return CUDA_ERROR_INVALID_VALUE; /* something is still mapped there */
+	fk_tree_remove(&fk.reservations, &reservation->node);
+	munmap((void *)(uintptr_t)address, size);
+	fk_drop(FK_FIGURE_reserved_va_bytes, size);
+	free(reservation);
+	return CUDA_SUCCESS;
+}
+
+static bool is_host_type(int type)
+{
+	return type == CU_MEM_LOCATION_TYPE_HOST || type == CU_MEM_LOCATION_TYPE_HOST_NUMA;
+}
+
+static CUresult check_properties(const CUmemAllocationProp *properties)
+{
+	const CUmemLocation *location = &properties->location;
+	bool numa = location->type == CU_MEM_LOCATION_TYPE_HOST_NUMA;
+
+	if (properties->type != CU_MEM_ALLOCATION_TYPE_PINNED)
+		return CUDA_ERROR_INVALID_VALUE;
+	if (location->type == CU_MEM_LOCATION_TYPE_DEVICE)
+		return !fk_device_valid(location->id) ? CUDA_ERROR_INVALID_DEVICE :
+			properties->requestedHandleTypes ? CUDA_ERROR_NOT_SUPPORTED : CUDA_SUCCESS; /* attribute 103 is 0 */
+	if (!is_host_type(location->type) || (!numa && properties->requestedHandleTypes))
+		return CUDA_ERROR_INVALID_VALUE;
+	if (fk_has(FK_CAP_no_host_vmm))
+		return CUDA_ERROR_NOT_SUPPORTED;
+	if (numa && location->id != 0) /* node 0 is the one with memory; cpuless-numa says 1, which has none */
+		return CUDA_ERROR_INVALID_VALUE;
+	return properties->requestedHandleTypes ? CUDA_ERROR_NOT_SUPPORTED : CUDA_SUCCESS;
+}
+
+CUresult fk_vmm_granularity(size_t *granularity, const CUmemAllocationProp *properties, int option)
+{
+	CUresult result;
+
+	if (fk_has(FK_CAP_no_vmm))
+		return CUDA_ERROR_NOT_SUPPORTED;
+	if (!granularity || !properties || option < 0 || option > 1)
+		return CUDA_ERROR_INVALID_VALUE;
+	result = check_properties(properties);
+	if (result == CUDA_SUCCESS)
+		*granularity = FK_GRANULARITY;
+	return result;
+}
+
+static bool back_with_device(struct fk_vmm_handle *handle)
+{
+	int device = handle->properties.location.id;
+	void *bytes;
+
+	if (!fk_device_charge(device, handle->size))
+		return false;
+	bytes = mmap(NULL, handle->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (bytes == MAP_FAILED) {
+		fk_device_discharge(device, handle->size);
+		return false;
+	}
+	handle->bytes = bytes;
+	return true;
+}
+
+static bool back_with_host(struct fk_vmm_handle *handle)
+{
+	if (!host_arena.backing && !fk_arena_open_file(&host_arena, FK_HOST_FILE))
+		return false;
+	if (!fk_arena_take(&host_arena, handle->size, FK_GRANULARITY, &handle->file_offset))
+		return false;
+	handle->bytes = fk_arena_bytes(&host_arena, handle->file_offset);
+	return true;
+}
+
+CUresult fk_vmm_create(CUmemGenericAllocationHandle *out, size_t size, const CUmemAllocationProp *properties,
+	unsigned long long flags)
+{
+	struct fk_vmm_handle *handle;
+	CUresult result;
+
+	if (fk_has(FK_CAP_no_vmm))
+		return CUDA_ERROR_NOT_SUPPORTED;
+	if (!out || !properties || !size || size % FK_GRANULARITY || flags)
+		return CUDA_ERROR_INVALID_VALUE;
+	result = check_properties(properties);
+	if (result != CUDA_SUCCESS)
+		return result;
+	handle = calloc(1, sizeof(*handle));
+	if (!handle)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	handle->properties = *properties;
+	handle->size = size;
+	handle->references = 1;
+	handle->on_host = is_host_type(properties->location.type);
+	if (!(handle->on_host ? back_with_host(handle) : back_with_device(handle))) {
+		free(handle);
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	}
+	fk_object_add(&handle->object, FK_HANDLE);
+	fk_hold(FK_FIGURE_vmm_handles_bytes, size);
+	fk_hold(FK_FIGURE_vmm_host_bytes, handle->on_host ? size : 0);
+	*out = (CUmemGenericAllocationHandle)(uintptr_t)handle;
+	return CUDA_SUCCESS;
+}
+
+static void reap(struct fk_vmm_handle *handle)
+{
+	if (handle->references || handle->mappings)
+		return;
+	if (handle->on_host) {
+		fk_arena_give(&host_arena, handle->file_offset, handle->size);
+		fk_drop(FK_FIGURE_vmm_host_bytes, handle->size);
+	} else {
+		munmap(handle->bytes, handle->size);
+		fk_device_discharge(handle->properties.location.id, handle->size);
+	}
+	fk_drop(FK_FIGURE_vmm_handles_bytes, handle->size);
+	fk_object_drop(&handle->object);
+	free(handle);
+}
+
+static struct fk_vmm_handle *find(CUmemGenericAllocationHandle handle)
+{
+	struct fk_vmm_handle *found = fk_object_find((const void *)(uintptr_t)handle, FK_HANDLE);
+
+	return found && found->references ? found : NULL; /* released handles are not handles, mapped or not */
+}
+
+CUresult fk_vmm_release(CUmemGenericAllocationHandle out)
+{
+	struct fk_vmm_handle *handle = find(out);
+
+	if (!handle)
+		return CUDA_ERROR_INVALID_VALUE;
+	handle->references--;
+	reap(handle);
+	return CUDA_SUCCESS;
+}
+
+CUresult fk_vmm_properties(CUmemAllocationProp *properties, CUmemGenericAllocationHandle out)
+{
+	struct fk_vmm_handle *handle = find(out);
+
+	if (!handle || !properties)
+		return CUDA_ERROR_INVALID_VALUE;
+	*properties = handle->properties;
+	return CUDA_SUCCESS;
+}
+
+CUresult fk_vmm_retain(CUmemGenericAllocationHandle *out, void *address)
+{
+	struct fk_block *block = fk_block_at((uint64_t)(uintptr_t)address);
+	struct fk_vmm_handle *handle;
+
+	if (!out || !block || block->kind != FK_KIND_VMM)
+		return CUDA_ERROR_INVALID_VALUE;
+	handle = ((struct fk_mapping *)(void *)block)->handle;
+	handle->references++;
+	*out = (CUmemGenericAllocationHandle)(uintptr_t)handle;
+	return CUDA_SUCCESS;
+}
+
+CUresult fk_vmm_map(CUdeviceptr address, size_t size, size_t offset, CUmemGenericAllocationHandle out,
+	unsigned long long flags)
+{
+	struct reservation *reservation = reservation_at(address);
+	struct fk_vmm_handle *handle = find(out);
+	struct fk_node *next = fk_tree_ceiling(&fk.blocks, address, 0);
+	struct fk_mapping *mapping;
+
+	if (fk_has(FK_CAP_no_vmm))
+		return CUDA_ERROR_NOT_SUPPORTED;
+	if (!handle || !reservation || !size || flags || address % FK_GRANULARITY || size % FK_GRANULARITY)
+		return CUDA_ERROR_INVALID_VALUE;
+	if (offset != 0 || size > handle->size || address + size > reservation->node.key + reservation->size)
+		return CUDA_ERROR_INVALID_VALUE; /* cuMemMap: offset must currently be zero */
+	if (fk_block_at(address) || (next && next->key < address + size))
+		return CUDA_ERROR_INVALID_VALUE;
+	mapping = calloc(1, sizeof(*mapping));
+	if (!mapping)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	mapping->handle = handle;
+	mapping->block.kind = FK_KIND_VMM;
+	mapping->block.size = size;
+	mapping->block.bytes = handle->bytes;
+	mapping->block.device = handle->on_host ? -1 : handle->properties.location.id;
+	handle->mappings++;
+	fk_block_add(&mapping->block, address, NULL);
+	fk_hold(FK_FIGURE_mapped_bytes, size);
+	return CUDA_SUCCESS;
+}
+
+/* Calls `visit` on each mapping in the range; false if they do not fill it exactly. visit NULL: only look. */
+static bool each_mapping(uint64_t address, uint64_t size, void (*visit)(struct fk_mapping *, const CUmemAccessDesc *),
+	const CUmemAccessDesc *argument)
+{
+	uint64_t end = address + size;
+
+	while (address < end) {
+		struct fk_block *block = fk_block_starting(address);
+
+		if (!block || block->kind != FK_KIND_VMM || block->size > end - address)
+			return false;
+		address += block->size;
+		if (visit)
+			visit((struct fk_mapping *)(void *)block, argument);
+	}
+	return size > 0;
+}
+
+static void show_to_cpu(const struct fk_mapping *mapping, unsigned int access)
+{
+	int protection = (access & 1 ? PROT_READ : 0) | (access & 2 ? PROT_WRITE : 0);
+	void *at = (void *)(uintptr_t)fk_block_address(&mapping->block);
+
+	if (protection)
+		mmap(at, mapping->block.size, protection, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, host_arena.file,
+			(off_t)mapping->handle->file_offset);
+	else
+		mmap(at, mapping->block.size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+}
+
+static void unmap_one(struct fk_mapping *mapping, const CUmemAccessDesc *unused)
+{
+	(void)unused;
+	if (mapping->host_access)
+		show_to_cpu(mapping, 0);
+	fk_block_remove(&mapping->block);
+	fk_drop(FK_FIGURE_mapped_bytes, mapping->block.size);
+	mapping->handle->mappings--;
+	reap(mapping->handle);
+	free(mapping);
+}
+
+CUresult fk_vmm_unmap(CUdeviceptr address, size_t size)
+{
+	if (!each_mapping(address, size, NULL, NULL))
+		return CUDA_ERROR_INVALID_VALUE; /* a part of a mapping, or a hole */
+	each_mapping(address, size, unmap_one, NULL);
+	return CUDA_SUCCESS;
+}
+
+static void set_access(struct fk_mapping *mapping, const CUmemAccessDesc *wanted)
+{
+	if (wanted->location.type == CU_MEM_LOCATION_TYPE_DEVICE) {
+		mapping->device_access[wanted->location.id] = (unsigned char)wanted->flags;
+	} else {
+		mapping->host_access = (unsigned char)wanted->flags;
+		show_to_cpu(mapping, mapping->host_access);
+	}
+}
+
+static CUresult check_access(uint64_t address, uint64_t size, const CUmemAccessDesc *wanted)
+{
+	bool flags_known = wanted->flags == CU_MEM_ACCESS_FLAGS_PROT_NONE || wanted->flags == CU_MEM_ACCESS_FLAGS_PROT_READ ||
+			   wanted->flags == CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
+
+	if (!flags_known)
+		return CUDA_ERROR_INVALID_VALUE;
+	if (wanted->location.type == CU_MEM_LOCATION_TYPE_DEVICE)
+		return fk_device_valid(wanted->location.id) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE;
+	if (!is_host_type(wanted->location.type))
+		return CUDA_ERROR_INVALID_VALUE;
+	for (uint64_t at = address; at < address + size;) {
+		struct fk_mapping *mapping = (struct fk_mapping *)(void *)fk_block_starting(at);
+		int home = mapping->handle->properties.location.type;
+
+		if (!mapping->handle->on_host)
+			return CUDA_ERROR_INVALID_VALUE; /* the CPU does not reach device memory */
+		if (wanted->location.type == CU_MEM_LOCATION_TYPE_HOST_NUMA && home != CU_MEM_LOCATION_TYPE_HOST_NUMA)
+			return CUDA_ERROR_INVALID_VALUE;
+		at += mapping->block.size;
+	}
+	return CUDA_SUCCESS;
+}
+
+CUresult fk_vmm_set_access(CUdeviceptr address, size_t size, const CUmemAccessDesc *list, size_t count)
+{
+	if (fk_has(FK_CAP_no_vmm))
+		return CUDA_ERROR_NOT_SUPPORTED;
+	if (!list || !count || !each_mapping(address, size, NULL, NULL))
+		return CUDA_ERROR_INVALID_VALUE;
+	for (size_t i = 0; i < count; i++) {
+		CUresult result = check_access(address, size, &list[i]);
+
+		if (result != CUDA_SUCCESS)
+			return result;
+	}
+	for (size_t i = 0; i < count; i++)
+		each_mapping(address, size, set_access, &list[i]);
+	return CUDA_SUCCESS;
+}
+
+CUresult fk_vmm_get_access(unsigned long long *flags, const CUmemLocation *location, CUdeviceptr address)
+{
+	struct fk_block *block = fk_block_at(address);
+	struct fk_mapping *mapping = (struct fk_mapping *)(void *)block;
+
+	if (!flags || !location || !block || block->kind != FK_KIND_VMM)
+		return CUDA_ERROR_INVALID_VALUE;
+	if (location->type == CU_MEM_LOCATION_TYPE_DEVICE) {
+		if (!fk_device_valid(location->id))
+			return CUDA_ERROR_INVALID_DEVICE;
+		*flags = mapping->device_access[location->id];
+	} else if (is_host_type(location->type)) {
+		*flags = mapping->host_access;
+	} else {
+		return CUDA_ERROR_INVALID_VALUE;
+	}
+	return CUDA_SUCCESS;
+}
