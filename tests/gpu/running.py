@@ -1,0 +1,146 @@
+"""Running one program, plain or under the shim, and what it said on the way."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from card import read_page
+
+FREED_SLACK_SHARE = 16  # a framework may keep a sixteenth of the limit in host memory: cuBLAS' workspace
+SPILL_TIERS = ("split", "host_mapped", "managed", "pageable")
+CAPTURE_SLACK = 16 << 20  # what is allocated during capture passes by the limit
+TAIL = 2000
+
+
+@dataclass
+class Run:
+    """One program's run.
+
+    Attributes:
+        code: its exit status; negative: the signal; None: it was ended because its time was up.
+        results: what must be the same in both runs, line by line.
+        infos: what it wants to say.
+        pages: what it held at each of its pauses, by "WHEN WHAT"; None where it showed no page.
+        errors: the end of its stderr.
+    """
+
+    seconds: float = 0.0
+    code: int | None = None
+    results: list[str] = field(default_factory=list)
+    infos: list[str] = field(default_factory=list)
+    pages: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    errors: str = ""
+
+    @property
+    def failure(self) -> str:
+        """Why it did not come through; empty: it did."""
+        if self.code == 0:
+            return ""
+        lines = [line for line in self.errors.splitlines() if line.strip() and not line.startswith("greenboost[")]
+        last = lines[-1].strip() if lines else "it said nothing"
+        if self.code is None:
+            return f"time is up after {self.seconds:.0f} s: {last}"
+        if self.code < 0:
+            return f"{signal.Signals(-self.code).name}: {last}"
+        return f"exit {self.code}: {last}"
+
+
+def run(command: list[str], env: dict[str, str], seconds_max: float) -> Run:
+    """Run a program to its end, or to the end of its time, and answer its pauses."""
+    result = Run()
+    start = time.monotonic()
+    child = subprocess.Popen(
+        command,
+        env=env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,  # its own process group, so that its children end with it
+    )
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        os.killpg(child.pid, signal.SIGKILL)
+
+    timer = threading.Timer(seconds_max, end)
+    timer.start()
+    said: list[str] = []
+    assert child.stdin and child.stdout and child.stderr
+    reader = threading.Thread(target=lambda pipe: said.extend(pipe), args=(child.stderr,))
+    reader.start()
+    try:
+        for line in child.stdout:
+            _hear(line.strip(), child, result)
+        child.wait()
+    finally:
+        timer.cancel()
+        reader.join(5)
+        for pipe in (child.stdin, child.stdout, child.stderr):
+            with contextlib.suppress(OSError):  # it is gone: what was left to write to it does not matter
+                pipe.close()
+    result.code = None if late.is_set() else child.returncode
+    result.errors = "".join(said)[-TAIL:]
+    result.seconds = time.monotonic() - start
+    return result
+
+
+def _hear(line: str, child: subprocess.Popen[str], result: Run) -> None:
+    word, _, rest = line.partition(" ")
+    if word == "pause" or line == "holding":
+        result.pages[rest or "held"] = read_page(child.pid)
+        try:
+            assert child.stdin
+            child.stdin.write("\n")
+            child.stdin.flush()
+        except OSError:
+            pass  # it is gone, and its exit status says why
+    elif word == "info":
+        result.infos.append(rest)
+    elif line:
+        result.results.append(line)
+
+
+def judge_pages(run: Run, limit: int, spills: bool) -> str:
+    """What is wrong with what the program held at its pauses; empty: nothing."""
+    for when, page in run.pages.items():
+        word = when.split()[0]
+        if page is None:
+            return f"no page at '{when}'"
+        if word == "held" and spills and not any(page["tiers"].get(tier) for tier in SPILL_TIERS):
+            return f"nothing outside VRAM at '{when}': {page['tiers']}"
+        if word == "held" and page["tiers"].get("device", 0) > limit + CAPTURE_SLACK:
+            return f"more in VRAM than the limit at '{when}': {page['tiers']}"
+        if word == "freed" and page["tiers"]:
+            return f"still held at '{when}': {page['tiers']}"
+        if word == "settled" and page["host_bytes"] > limit // FREED_SLACK_SHARE:
+            return f"host memory still held at '{when}': {page['host_bytes']} bytes"
+    return ""
+
+
+def difference(plain: Run, shimmed: Run) -> str:
+    """The first result that is not the same; empty: all are."""
+    for a, b in zip(plain.results, shimmed.results, strict=False):
+        if a != b:
+            return f"'{b}', without GreenBoost '{a}'"
+    if len(plain.results) != len(shimmed.results):
+        return f"{len(shimmed.results)} results, without GreenBoost {len(plain.results)}"
+    return ""
+
+
+def build(command: list[str], made: Path) -> str:
+    """Compile something; why it did not work, or nothing."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode == 0 and made.exists():
+        return ""
+    match = re.search(r"^.*error.*$", done.stderr, re.MULTILINE)
+    return f"not built: {match.group(0) if match else done.stderr.strip()[-200:]}"
