@@ -14,7 +14,8 @@ static void *nothing(void *handle, const char *name)
 	return NULL;
 }
 
-gb_dlsym_function *gb_real_dlsym(void)
+/* Sanitizers look their interceptors up with dlsym before they are ready for instrumented code. */
+__attribute__((no_sanitize("address", "thread", "undefined"))) gb_dlsym_function *gb_real_dlsym(void)
 {
 	/* The versions glibc has exported dlsym under: since 2.34 on all, before on x86-64 and on aarch64. dlvsym finds an
 	 * unversioned definition of another interposer too. */
