@@ -87,9 +87,6 @@ gpu-test: shim ## on a machine with an NVIDIA GPU: the real runtimes, with what 
 clean: ## removes everything that was built, .venv as well
 	rm -rf $(BUILD) $(VENV)
 
-# Made along with the library itself: the name that programs are linked by.
-$(BUILD)/fake_driver/libcuda.so: $(BUILD)/fake_driver/libcuda.so.1 ;
-
 test-artifacts: $(SHIM_LIB) $(SHIM_UNIT_LIB) $(FAKE_DRIVER) $(CLIENTS)
 
 $(VENV_PYTHON):

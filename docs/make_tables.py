@@ -41,7 +41,9 @@ def hooks() -> str:
     cuda = re.findall(r'^GB_CUDA_HOOK\((\w+), "(\w+)", (\d+), (\w+),', text, re.MULTILINE)
     nvml = re.findall(r"^GB_NVML_HOOK\((\w+), \(n", text, re.MULTILINE)
     streams = {"ANY": "", "LEGACY": "legacy", "PER_THREAD": "per thread"}
-    rows = [f"| `{symbol}` | {name} | {version(int(since))} | {streams[stream]} |" for symbol, name, since, stream in cuda]
+    rows = [
+        f"| `{symbol}` | {name} | {version(int(since))} | {streams[stream]} |" for symbol, name, since, stream in cuda
+    ]
     rows += [f"| `{symbol}` | (NVML) | | |" for symbol in nvml]
     return HOOKS_HEAD + "\n".join(rows) + "\n"
 

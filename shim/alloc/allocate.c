@@ -59,8 +59,8 @@ static bool grant_host(const struct gb_block *block)
 	return gb_books_grant(block) || (gb_deferred_reap(true) && gb_books_grant(block));
 }
 
-static CUresult allocate_in_order(const struct gb_placement *placement, struct gb_block *block, struct gb_request *request,
-				  uint64_t limit)
+static CUresult allocate_in_order(const struct gb_placement *placement, struct gb_block *block,
+				  struct gb_request *request, uint64_t limit)
 {
 	CUresult result = CUDA_ERROR_OUT_OF_MEMORY;
 	enum { NOT_ASKED, GRANTED, REFUSED } host = NOT_ASKED;
@@ -105,7 +105,8 @@ static CUresult pass_through(struct gb_request *request, CUdeviceptr *dptr)
 CUresult gb_allocate(struct gb_request *request, CUdeviceptr *dptr)
 {
 	struct gb_block block = {.size = request->size,
-				 .stream_ordered = request->kind == GB_REQUEST_ASYNC || request->kind == GB_REQUEST_POOL};
+				 .stream_ordered =
+					 request->kind == GB_REQUEST_ASYNC || request->kind == GB_REQUEST_POOL};
 	CUdevice device;
 
 	if (!gb_device_current(&block.context, &device))

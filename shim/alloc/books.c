@@ -27,15 +27,16 @@ bool gb_books_grant(const struct gb_block *block)
 	uint64_t budget = 0;
 
 	if (!gb_account_reserve_host(block->size, gb_host_limit())) {
-		gb_log(refusal_level(), "admission", "refused %llu bytes of host memory: over GREENBOOST_HOST_LIMIT", size);
+		gb_log(refusal_level(), "admission", "refused %llu bytes of host memory: over GREENBOOST_HOST_LIMIT",
+		       size);
 		return false;
 	}
 	if (gb_local_acquire(block->size, &budget))
 		return true;
 	gb_account_release_host(block->size);
 	gb_log(refusal_level(), "admission",
-	       "refused %llu bytes of host memory: the machine can spare %llu; close something or lower GREENBOOST_HOST_RESERVE", size,
-	       (unsigned long long)budget);
+	       "refused %llu bytes of host memory: the machine can spare %llu; close something or lower GREENBOOST_HOST_RESERVE",
+	       size, (unsigned long long)budget);
 	return false;
 }
 
@@ -89,7 +90,8 @@ void gb_books_restore(const struct gb_block *block)
 
 	/* Without room for the record the memory stays held and counted, but unknown: a free of it will fail. */
 	if (gb_ledger_insert(block, &stale))
-		gb_log(GB_LOG_ERROR, "ledger", "lost track of %llu bytes: out of memory", (unsigned long long)block->size);
+		gb_log(GB_LOG_ERROR, "ledger", "lost track of %llu bytes: out of memory",
+		       (unsigned long long)block->size);
 	else
 		close_stale(&stale);
 }

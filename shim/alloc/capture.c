@@ -19,7 +19,8 @@ static _Atomic int count;
 static int find(CUstream stream, pthread_t thread)
 {
 	for (int i = 0; i < atomic_load(&count); i++) {
-		if (streams[i].stream == stream && (stream != CU_STREAM_PER_THREAD || pthread_equal(streams[i].thread, thread)))
+		if (streams[i].stream == stream &&
+		    (stream != CU_STREAM_PER_THREAD || pthread_equal(streams[i].thread, thread)))
 			return i;
 	}
 	return -1;
@@ -53,7 +54,8 @@ bool gb_capture_includes(CUstream stream)
 {
 	CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
 
-	return gb_driver()->cuStreamIsCapturing(stream, &status) == CUDA_SUCCESS && status != CU_STREAM_CAPTURE_STATUS_NONE;
+	return gb_driver()->cuStreamIsCapturing(stream, &status) == CUDA_SUCCESS &&
+	       status != CU_STREAM_CAPTURE_STATUS_NONE;
 }
 
 bool gb_capture_active(void)
@@ -69,7 +71,8 @@ bool gb_capture_active(void)
 	pthread_mutex_unlock(&lock);
 	for (int i = 0; i < number; i++) {
 		/* Another thread's default stream cannot be asked about from here. */
-		bool elsewhere = seen[i].stream == CU_STREAM_PER_THREAD && !pthread_equal(seen[i].thread, pthread_self());
+		bool elsewhere =
+			seen[i].stream == CU_STREAM_PER_THREAD && !pthread_equal(seen[i].thread, pthread_self());
 		if (elsewhere || gb_capture_includes(seen[i].stream))
 			return true;
 		forget(seen[i].stream, seen[i].thread);

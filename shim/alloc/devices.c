@@ -18,8 +18,8 @@ bool gb_device_current(CUcontext *context, CUdevice *device)
 {
 	const struct gb_driver *driver = gb_driver();
 
-	return driver->cuCtxGetCurrent(context) == CUDA_SUCCESS && *context && driver->cuCtxGetDevice(device) == CUDA_SUCCESS &&
-	       *device >= 0 && *device < GB_DEVICES_MAX;
+	return driver->cuCtxGetCurrent(context) == CUDA_SUCCESS && *context &&
+	       driver->cuCtxGetDevice(device) == CUDA_SUCCESS && *device >= 0 && *device < GB_DEVICES_MAX;
 }
 
 static uint64_t device_total(CUdevice device)
@@ -81,7 +81,8 @@ struct gb_budget gb_device_budget(CUdevice device, uint64_t bytes, const struct 
 
 	/* Asking the driver costs microseconds: only where the answer can matter. */
 	size_t free_bytes, total_bytes;
-	if (budget.reserve && bytes >= rules->min_spill && gb_driver()->cuMemGetInfo_v2(&free_bytes, &total_bytes) == CUDA_SUCCESS)
+	if (budget.reserve && bytes >= rules->min_spill &&
+	    gb_driver()->cuMemGetInfo_v2(&free_bytes, &total_bytes) == CUDA_SUCCESS)
 		budget.free = free_bytes;
 	return budget;
 }
@@ -152,7 +153,8 @@ static void write_uuid(const CUuuid *uuid, char text[64])
 	char *at = text + sprintf(text, "GPU-");
 
 	for (int i = 0; i < 16; i++)
-		at += sprintf(at, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", (unsigned char)uuid->bytes[i]);
+		at += sprintf(at, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
+			      (unsigned char)uuid->bytes[i]);
 }
 
 CUdevice gb_device_by_uuid(const char *text)

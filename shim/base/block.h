@@ -10,12 +10,12 @@
 
 struct gb_block {
 	CUdeviceptr base;
-	uint64_t size;     /* bytes, as the program asked */
+	uint64_t size; /* bytes, as the program asked */
 	CUcontext context; /* current when it was allocated */
-	uint64_t epoch;    /* when it was entered into the ledger, in ends of contexts; never 0 there */
+	uint64_t epoch; /* when it was entered into the ledger, in ends of contexts; never 0 there */
 	uint32_t progress; /* the tier's: how much of a free that failed half-way is still to do */
-	uint8_t tier;      /* enum gb_tier */
-	uint8_t device;    /* CUDA ordinal, below GB_DEVICES_MAX */
+	uint8_t tier; /* enum gb_tier */
+	uint8_t device; /* CUDA ordinal, below GB_DEVICES_MAX */
 	bool stream_ordered; /* from cuMemAllocAsync and its kin: outlives its context (cuCtxDestroy) */
 };
 

@@ -18,7 +18,8 @@ struct row {
 };
 
 static const struct row rows[] = {
-#define GB_OPTION(id, kind, choices, default_text, help) {#id, kind, choices, default_text, offsetof(struct gb_options, id)},
+#define GB_OPTION(id, kind, choices, default_text, help)                     \
+	{#id, kind, choices, default_text, offsetof(struct gb_options, id)},
 #include "options.def"
 #undef GB_OPTION
 };

@@ -109,8 +109,8 @@ int gb_size_parse(const char *text, struct gb_size *size)
 	if (number)
 		return number;
 	if (unit == 0) {
-		if (__builtin_mul_overflow(whole, DECIMALS_ONE, &value) || __builtin_add_overflow(value, billionths, &value) ||
-		    value == 0 || value > GB_SHARE_WHOLE)
+		if (__builtin_mul_overflow(whole, DECIMALS_ONE, &value) ||
+		    __builtin_add_overflow(value, billionths, &value) || value == 0 || value > GB_SHARE_WHOLE)
 			return -ERANGE;
 		*size = (struct gb_size){.is_set = true, .is_share = true, .value = value};
 		return 0;

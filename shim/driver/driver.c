@@ -30,7 +30,8 @@ struct symbol {
 };
 
 static const struct symbol cuda_symbols[] = {
-#define GB_CUDA_HOOK(symbol, name, version, stream, parameters, arguments) {#symbol, offsetof(struct gb_driver, symbol)},
+#define GB_CUDA_HOOK(symbol, name, version, stream, parameters, arguments) \
+	{#symbol, offsetof(struct gb_driver, symbol)},
 #define GB_NVML_HOOK(symbol, parameters, arguments)
 #define GB_CUDA_CALL(symbol, parameters) {#symbol, offsetof(struct gb_driver, symbol)},
 #define GB_NVML_CALL(symbol, parameters)
@@ -100,7 +101,8 @@ static void *open_library(const char *soname, int mode)
 /* Fills a copy of `missing` with what the library exports, and publishes it. Two threads may do this at once: the first
  * to publish wins. No lock is held here, because dlopen takes the loader's, and a thread that holds the loader's may
  * be waiting for us. */
-static void *look_up(struct library *library, const void *missing, size_t size, const struct symbol *symbols, size_t count)
+static void *look_up(struct library *library, const void *missing, size_t size, const struct symbol *symbols,
+		     size_t count)
 {
 	/* It is loaded already if the program got here by its own doing; a weak reference gets here without. */
 	void *handle = open_library(library->soname, RTLD_NOLOAD);

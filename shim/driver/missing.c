@@ -4,12 +4,12 @@
 
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 
-#define GB_CUDA_MISSING(symbol, parameters)       \
+#define GB_CUDA_MISSING(symbol, parameters)         \
 	static CUresult missing_##symbol parameters \
 	{                                           \
 		return CUDA_ERROR_NOT_SUPPORTED;    \
 	}
-#define GB_NVML_MISSING(symbol, parameters)           \
+#define GB_NVML_MISSING(symbol, parameters)             \
 	static nvmlReturn_t missing_##symbol parameters \
 	{                                               \
 		return NVML_ERROR_FUNCTION_NOT_FOUND;   \

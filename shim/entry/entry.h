@@ -16,10 +16,10 @@ bool gb_entry_open(void);
 void gb_entry_close(const int *unused);
 
 /* The first line of a hook's body: passes the call on if it is not ours, and marks this thread as inside until return. */
-#define GB_ENTER(symbol, arguments)                        \
-	const struct gb_driver *driver = gb_driver();      \
-	if (!gb_entry_open())                              \
-		return driver->symbol arguments;           \
+#define GB_ENTER(symbol, arguments)                         \
+	const struct gb_driver *driver = gb_driver();       \
+	if (!gb_entry_open())                               \
+		return driver->symbol arguments;            \
 	GB_CLEANUP(gb_entry_close) const int gb_inside = 0; \
 	(void)gb_inside
 

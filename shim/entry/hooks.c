@@ -6,9 +6,10 @@
 #include "entry/prototypes.h"
 
 const struct gb_hook gb_hooks[] = {
-#define GB_CUDA_HOOK(symbol, name, version, stream, parameters, arguments) \
-	{#symbol, name, version, GB_STREAM_##stream, GB_LIBRARY_CUDA, offsetof(struct gb_driver, symbol), (void *)symbol},
-#define GB_NVML_HOOK(symbol, parameters, arguments) \
+#define GB_CUDA_HOOK(symbol, name, version, stream, parameters, arguments)                                      \
+	{#symbol,       name, version, GB_STREAM_##stream, GB_LIBRARY_CUDA, offsetof(struct gb_driver, symbol), \
+	 (void *)symbol},
+#define GB_NVML_HOOK(symbol, parameters, arguments)                                                           \
 	{#symbol, NULL, 0, GB_STREAM_ANY, GB_LIBRARY_NVML, offsetof(struct gb_nvml, symbol), (void *)symbol},
 #include "hooks.def"
 #undef GB_CUDA_HOOK

@@ -20,7 +20,8 @@ static size_t fallback_pitch(size_t width)
 	int alignment = 0;
 
 	if (gb_driver()->cuCtxGetDevice(&device) ||
-	    gb_driver()->cuDeviceGetAttribute(&alignment, CU_DEVICE_ATTRIBUTE_TEXTURE_ALIGNMENT, device) || alignment <= 0)
+	    gb_driver()->cuDeviceGetAttribute(&alignment, CU_DEVICE_ATTRIBUTE_TEXTURE_ALIGNMENT, device) ||
+	    alignment <= 0)
 		alignment = 512;
 	size_t unit = (size_t)alignment;
 	size_t padded;

@@ -9,7 +9,8 @@ static CUdevice cuda_device(const struct gb_nvml *nvml, nvmlDevice_t device)
 	return nvml->nvmlDeviceGetUUID(device, uuid, sizeof uuid) == NVML_SUCCESS ? gb_device_by_uuid(uuid) : -1;
 }
 
-static struct gb_memory_info tell(const struct gb_nvml *nvml, nvmlDevice_t device, uint64_t free_bytes, uint64_t total_bytes)
+static struct gb_memory_info tell(const struct gb_nvml *nvml, nvmlDevice_t device, uint64_t free_bytes,
+				  uint64_t total_bytes)
 {
 	struct gb_memory_info hardware = {.free = free_bytes, .total = total_bytes};
 

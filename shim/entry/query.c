@@ -51,7 +51,8 @@ CUresult cuMemGetAddressRange_v2(CUdeviceptr *base, size_t *size, CUdeviceptr dp
 /* What an attribute of a fallback block is, where the driver's answer for the memory behind it would differ from that for
  * device memory. Returns false where the driver's answer holds. *answer is what the call itself returns: device memory
  * has no host pointer and no peer-to-peer tokens, and the driver says INVALID_VALUE for those. */
-static bool fallback_attribute(const struct gb_block *block, CUpointer_attribute attribute, void *data, CUresult *answer)
+static bool fallback_attribute(const struct gb_block *block, CUpointer_attribute attribute, void *data,
+			       CUresult *answer)
 {
 	*answer = CUDA_SUCCESS;
 	switch (attribute) {

@@ -52,15 +52,18 @@ CUresult cuStreamBeginCaptureToGraph(CUstream stream, CUgraph graph, const CUgra
 				     const CUgraphEdgeData *dependency_data, size_t count, CUstreamCaptureMode mode)
 {
 	GB_ENTER(cuStreamBeginCaptureToGraph, (stream, graph, dependencies, dependency_data, count, mode));
-	return began(driver->cuStreamBeginCaptureToGraph(stream, graph, dependencies, dependency_data, count, mode), stream);
+	return began(driver->cuStreamBeginCaptureToGraph(stream, graph, dependencies, dependency_data, count, mode),
+		     stream);
 }
 
 CUresult cuStreamBeginCaptureToGraph_ptsz(CUstream stream, CUgraph graph, const CUgraphNode *dependencies,
-					  const CUgraphEdgeData *dependency_data, size_t count, CUstreamCaptureMode mode)
+					  const CUgraphEdgeData *dependency_data, size_t count,
+					  CUstreamCaptureMode mode)
 {
 	GB_ENTER(cuStreamBeginCaptureToGraph_ptsz, (stream, graph, dependencies, dependency_data, count, mode));
-	return began(driver->cuStreamBeginCaptureToGraph_ptsz(stream, graph, dependencies, dependency_data, count, mode),
-		     gb_per_thread(stream));
+	return began(
+		driver->cuStreamBeginCaptureToGraph_ptsz(stream, graph, dependencies, dependency_data, count, mode),
+		gb_per_thread(stream));
 }
 
 CUresult cuStreamEndCapture(CUstream stream, CUgraph *graph)

@@ -1,9 +1,11 @@
 #include "lease/local.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -12,7 +14,43 @@
 
 enum { TEXT_BYTES = 65536, PATH_BYTES = 1024 };
 
+/* A reading of the files is good for so long, less what was granted since: a program that overflows in many small steps
+ * would otherwise spend its time reading. Other processes are no better known than that at any time. */
+#define READING_GOOD_MS 10
+
 static _Atomic uint64_t pending;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards `reading`; a leaf */
+static struct {
+	int64_t taken_ms; /* 0: never */
+	uint64_t left;    /* bytes that may be granted on its strength */
+} reading;
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 + 1;
+}
+
+static bool take_from_reading(uint64_t bytes)
+{
+	pthread_mutex_lock(&lock);
+	bool enough = reading.taken_ms && now_ms() - reading.taken_ms < READING_GOOD_MS && bytes <= reading.left;
+	if (enough)
+		reading.left -= bytes;
+	pthread_mutex_unlock(&lock);
+	return enough;
+}
+
+static void renew_reading(uint64_t left)
+{
+	pthread_mutex_lock(&lock);
+	reading.taken_ms = now_ms();
+	reading.left = left;
+	pthread_mutex_unlock(&lock);
+}
 
 /* The file as text, cut at TEXT_BYTES; "" where it cannot be read. `text` is the callers' common room: on the heap, because
  * a thread of the host's may have a small stack. */
@@ -126,14 +164,16 @@ bool gb_local_acquire(uint64_t bytes, uint64_t *budget)
 {
 	/* Ours first, then the reading: of two threads that ask at once, at least the later reader sees the other's. */
 	uint64_t others = atomic_fetch_add(&pending, bytes);
-	uint64_t available = budget_now(others);
 
-	if (budget)
-		*budget = available;
-	if (bytes <= available)
+	if (take_from_reading(bytes))
 		return true;
-	gb_local_settle(bytes);
-	return false;
+	*budget = budget_now(others);
+	if (bytes > *budget) {
+		gb_local_settle(bytes);
+		return false;
+	}
+	renew_reading(*budget - bytes);
+	return true;
 }
 
 void gb_local_settle(uint64_t bytes)
@@ -159,4 +199,6 @@ uint64_t gb_local_total(void)
 void gb_local_after_fork(void)
 {
 	atomic_store(&pending, 0);
+	lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+	reading.taken_ms = 0;
 }

@@ -1,15 +1,15 @@
 /* Host memory is granted before it is taken: the rule for a process that has nobody to ask.
  *
  * The grant is from what the machine and the process' memory cgroup have left, less a reserve for everybody else. A grant
- * is pending until gb_local_settle(): by then its pages are taken, and the kernel's own figures include them. Reads a
- * few files of /proc and /sys at each call (tens of microseconds): only for requests that overflow. Any thread. */
+ * is pending until gb_local_settle(): by then its pages are taken, and the kernel's own figures include them. Reads a few
+ * files of /proc and /sys, at most every 10 ms unless it must refuse: only for requests that overflow. Any thread. */
 #ifndef GB_LEASE_LOCAL_H
 #define GB_LEASE_LOCAL_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Grants `bytes`, to be settled; or false. `budget`, if not NULL, is what could have been granted. */
+/* Grants `bytes`, to be settled; or false, and *budget is what could have been granted. */
 bool gb_local_acquire(uint64_t bytes, uint64_t *budget);
 
 /* The grant's pages are taken, or will not be. */

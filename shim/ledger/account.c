@@ -54,8 +54,7 @@ void gb_account_publish(void)
 		return;
 	fd = move_descriptor_up(fd);
 	/* What is written through the descriptor is what lies in memory now; the mapping then takes its place. */
-	if (ftruncate(fd, (off_t)sizeof counters) ||
-	    pwrite(fd, page, sizeof *page, 0) != (ssize_t)sizeof *page ||
+	if (ftruncate(fd, (off_t)sizeof counters) || pwrite(fd, page, sizeof *page, 0) != (ssize_t)sizeof *page ||
 	    mmap(&counters, sizeof counters, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
 		close(fd);
 	/* Otherwise it stays open: /proc/PID/fd is where a reader finds the page. */
@@ -144,7 +143,8 @@ uint64_t gb_account_host_bytes(void)
 void gb_account_after_fork(void)
 {
 	/* The page under the counters is the parent's: put memory of our own in its place before touching it. */
-	if (mmap(&counters, sizeof counters, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+	if (mmap(&counters, sizeof counters, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
+	    MAP_FAILED)
 		return;
 	describe_process(gb_account_page());
 }

@@ -189,7 +189,8 @@ static bool is_valid(const struct node *node, CUdeviceptr first, CUdeviceptr las
 	++*seen;
 	if (node->block.base < first || end > last || end < node->block.base || !node->block.epoch)
 		return false;
-	if ((node->left && priority(node->left) > priority(node)) || (node->right && priority(node->right) > priority(node)))
+	if ((node->left && priority(node->left) > priority(node)) ||
+	    (node->right && priority(node->right) > priority(node)))
 		return false;
 	return is_valid(node->left, first, node->block.base, seen) && is_valid(node->right, end, last, seen);
 }

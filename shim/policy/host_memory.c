@@ -10,7 +10,8 @@ static bool parse_digits(const char **text, uint64_t *value)
 	uint64_t sum = 0;
 
 	for (; *at >= '0' && *at <= '9'; at++) {
-		if (__builtin_mul_overflow(sum, UINT64_C(10), &sum) || __builtin_add_overflow(sum, (uint64_t)(*at - '0'), &sum))
+		if (__builtin_mul_overflow(sum, UINT64_C(10), &sum) ||
+		    __builtin_add_overflow(sum, (uint64_t)(*at - '0'), &sum))
 			return false;
 	}
 	if (at == *text || sum == GB_BYTES_UNKNOWN)
@@ -131,8 +132,8 @@ static void copy_unescaped(char *to, const char *from, size_t length)
 	const char *end = from + length;
 
 	while (from < end) {
-		if (end - from >= 4 && from[0] == '\\' && from[1] >= '0' && from[1] <= '3' && from[2] >= '0' && from[2] <= '7' &&
-		    from[3] >= '0' && from[3] <= '7') {
+		if (end - from >= 4 && from[0] == '\\' && from[1] >= '0' && from[1] <= '3' && from[2] >= '0' &&
+		    from[2] <= '7' && from[3] >= '0' && from[3] <= '7') {
 			*to++ = (char)((from[1] - '0') * 64 + (from[2] - '0') * 8 + (from[3] - '0'));
 			from += 4;
 		} else {
@@ -172,14 +173,16 @@ static bool split_mount(const char *line, struct field fields[MOUNT_FIELDS])
 	return found == MOUNT_FIELDS;
 }
 
-bool gb_cgroup_mount(const char *text, const char *type, const char *controller, char *mount_point, char *root, size_t size)
+bool gb_cgroup_mount(const char *text, const char *type, const char *controller, char *mount_point, char *root,
+		     size_t size)
 {
 	for (; *text; text = next_line(text)) {
 		struct field fields[MOUNT_FIELDS];
 		if (!split_mount(text, fields))
 			continue;
 		const struct field *options = &fields[MOUNT_OPTIONS];
-		if (fields[MOUNT_TYPE].length != strlen(type) || memcmp(fields[MOUNT_TYPE].start, type, strlen(type)) != 0 ||
+		if (fields[MOUNT_TYPE].length != strlen(type) ||
+		    memcmp(fields[MOUNT_TYPE].start, type, strlen(type)) != 0 ||
 		    (*controller && !has_word(options->start, options->start + options->length, controller)) ||
 		    fields[MOUNT_POINT].length >= size || fields[MOUNT_ROOT].length >= size)
 			continue;

@@ -34,7 +34,8 @@ bool gb_cgroup_path(const char *proc_self_cgroup, const char *controller, char *
 
 /* Where that hierarchy is mounted, and which part of it, from /proc/self/mountinfo: the mount point of the file system
  * type ("cgroup2", or "cgroup" with the controller among its options), and its root within the hierarchy. */
-bool gb_cgroup_mount(const char *mountinfo, const char *type, const char *controller, char *mount_point, char *root, size_t size);
+bool gb_cgroup_mount(const char *mountinfo, const char *type, const char *controller, char *mount_point, char *root,
+		     size_t size);
 
 /* The reserve where no option sets one: 1/16 of RAM, within 256 MiB and 4 GiB. A desktop of 16 GiB keeps 1 GiB. */
 uint64_t gb_host_reserve_default(uint64_t total);

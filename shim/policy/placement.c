@@ -22,7 +22,8 @@ static bool keeps_reserve(const struct gb_demand *demand, const struct gb_budget
 	return room >= budget->reserve && room - budget->reserve >= demand->bytes;
 }
 
-struct gb_placement gb_place(const struct gb_demand *demand, const struct gb_budget *budget, const struct gb_rules *rules)
+struct gb_placement gb_place(const struct gb_demand *demand, const struct gb_budget *budget,
+			     const struct gb_rules *rules)
 {
 	struct gb_placement placement = {0};
 	bool allowed = budget->held <= budget->limit && demand->bytes <= budget->limit - budget->held;

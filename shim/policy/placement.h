@@ -40,6 +40,7 @@ struct gb_placement {
  * 2. The fallback tiers (unless off; unless retry_first wants to see the demand twice).
  * 3. VRAM after all, where only the reserve stood in the way: it is kept for others, not at the price of a failure.
  * The order promises nothing: each tier may still refuse, and the next is tried. */
-struct gb_placement gb_place(const struct gb_demand *demand, const struct gb_budget *budget, const struct gb_rules *rules);
+struct gb_placement gb_place(const struct gb_demand *demand, const struct gb_budget *budget,
+			     const struct gb_rules *rules);
 
 #endif

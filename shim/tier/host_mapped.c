@@ -54,8 +54,8 @@ static CUresult register_pieces(struct gb_block *block, size_t mapped, uint64_t 
 		char *start = (char *)(uintptr_t)block->base + done;
 		size_t bytes = (size_t)(mapped - done < piece ? mapped - done : piece);
 		CUdeviceptr seen = 0;
-		CUresult result =
-			driver->cuMemHostRegister_v2(start, bytes, CU_MEMHOSTREGISTER_PORTABLE | CU_MEMHOSTREGISTER_DEVICEMAP);
+		CUresult result = driver->cuMemHostRegister_v2(
+			start, bytes, CU_MEMHOSTREGISTER_PORTABLE | CU_MEMHOSTREGISTER_DEVICEMAP);
 		if (result)
 			return result;
 		result = driver->cuMemHostGetDevicePointer_v2(&seen, start, 0);
@@ -71,8 +71,9 @@ static CUresult register_pieces(struct gb_block *block, size_t mapped, uint64_t 
 static CUresult allocate_pieces(struct gb_block *block, uint64_t piece)
 {
 	size_t mapped = mapping_bytes(block->size);
-	void *memory = mapped < block->size ? MAP_FAILED
-					    : mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *memory = mapped < block->size
+			       ? MAP_FAILED
+			       : mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (memory == MAP_FAILED)
 		return CUDA_ERROR_OUT_OF_MEMORY;
@@ -88,7 +89,8 @@ static CUresult allocate_pieces(struct gb_block *block, uint64_t piece)
 		return CUDA_SUCCESS;
 	CUresult undone = unregister_pieces(block, piece);
 	if (undone)
-		gb_log(GB_LOG_WARN, "host_mapped", "%zu bytes stay pinned: cuMemHostUnregister answered %d", mapped, undone);
+		gb_log(GB_LOG_WARN, "host_mapped", "%zu bytes stay pinned: cuMemHostUnregister answered %d", mapped,
+		       undone);
 	else
 		munmap(memory, mapped);
 	return result;
@@ -137,7 +139,8 @@ static bool works(CUdevice device)
 	const size_t piece = mapping_bytes(UINT64_C(64) << 10);
 	int same_address = 0;
 
-	if (gb_driver()->cuDeviceGetAttribute(&same_address, CU_DEVICE_ATTRIBUTE_CAN_USE_HOST_POINTER_FOR_REGISTERED_MEM, device) ||
+	if (gb_driver()->cuDeviceGetAttribute(&same_address,
+					      CU_DEVICE_ATTRIBUTE_CAN_USE_HOST_POINTER_FOR_REGISTERED_MEM, device) ||
 	    !same_address)
 		return false;
 	if (try_pieces(device, 2 * piece, piece)) {

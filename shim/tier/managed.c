@@ -33,7 +33,8 @@ static CUresult allocate(struct gb_block *block, struct gb_request *request)
 	}
 	CUresult undone = driver->cuMemFree_v2(block->base);
 	if (undone)
-		gb_log(GB_LOG_WARN, "managed", "%zu bytes stay allocated: cuMemFree answered %d", (size_t)block->size, undone);
+		gb_log(GB_LOG_WARN, "managed", "%zu bytes stay allocated: cuMemFree answered %d", (size_t)block->size,
+		       undone);
 	return result;
 }
 
@@ -52,7 +53,8 @@ static bool works(CUdevice device)
 	int concurrent = 0;
 	struct gb_block block = {.size = 128 << 10, .device = (uint8_t)device};
 
-	if (gb_driver()->cuDeviceGetAttribute(&concurrent, CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS, device) || !concurrent)
+	if (gb_driver()->cuDeviceGetAttribute(&concurrent, CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS, device) ||
+	    !concurrent)
 		return false;
 	if (allocate(&block, NULL))
 		return false;

@@ -134,7 +134,9 @@ def test_python_client_of_cuda_bindings_12_overflows(tmp_path):
 
 
 @pytest.mark.python_client
-@pytest.mark.parametrize("settings", [{}, {"vram_limit": "32MiB"}, {"advertise": "96MiB"}, {"vram_limit": "32MiB", "advertise": "96MiB"}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"vram_limit": "32MiB"}, {"advertise": "96MiB"}, {"vram_limit": "32MiB", "advertise": "96MiB"}]
+)
 def test_nvml_and_the_driver_agree(tmp_path, settings):
     ended = python_client("nvml_memory.py", tmp_path, str(20 << 20), **settings)
     assert ended.code == 0, ended.err

@@ -100,7 +100,12 @@ def test_dlopen_with_deepbind_is_served(tmp_path):
     mode = str(os.RTLD_NOW | os.RTLD_DEEPBIND)
     if SANITIZER_RUNTIME:
         pytest.skip("the sanitizers' runtimes end a program that uses RTLD_DEEPBIND")
-    succeed("init()\np = alloc(96 * MIB)\nassert attribute(p, 2, c.c_uint) == DEVICE\nfree(p)", tmp_path, TEST_DLOPEN_MODE=mode, **CARD)
+    succeed(
+        "init()\np = alloc(96 * MIB)\nassert attribute(p, 2, c.c_uint) == DEVICE\nfree(p)",
+        tmp_path,
+        TEST_DLOPEN_MODE=mode,
+        **CARD,
+    )
 
 
 def test_dlopen_is_left_alone():
@@ -516,8 +521,12 @@ int main(void) { void *c; unsigned long long p; return cuInit(0) || cuCtxCreate_
 
 def test_registration_is_in_pieces_of_a_gibibyte_at_most(tmp_path):
     """(42): a driver that refuses large registrations does not matter; one that cannot copy across two gets one."""
-    source = "init()\np = alloc(2100 * MIB)\nfill(p + 1000 * MIB, 100 * MIB, 8)\ncheck(p + 1020 * MIB, 8 * MIB, 8)\nfree(p)"
-    ended = succeed(source, tmp_path, FAKECUDA_MAX_REGISTRATION="1025MiB", FAKECUDA_CAPS="huge-registration-fails", **CARD)
+    source = (
+        "init()\np = alloc(2100 * MIB)\nfill(p + 1000 * MIB, 100 * MIB, 8)\ncheck(p + 1020 * MIB, 8 * MIB, 8)\nfree(p)"
+    )
+    ended = succeed(
+        source, tmp_path, FAKECUDA_MAX_REGISTRATION="1025MiB", FAKECUDA_CAPS="huge-registration-fails", **CARD
+    )
     assert ended.calls("cuMemHostRegister_v2") == 2 + 3
     ended = succeed(source, tmp_path, FAKECUDA_CAPS="no-cross-registration-copy", **CARD)
     assert ended.calls("cuMemHostRegister_v2") == 2 + 1 + 1
@@ -531,7 +540,12 @@ def test_machines_without_this_or_that_are_served(tmp_path, caps):
 
 @pytest.mark.parametrize(
     ("caps", "tier"),
-    [("no-host-pointer", "managed"), ("no-host-register", "managed"), ("no-managed", "host_mapped"), ("no-managed,no-host-pointer", None)],
+    [
+        ("no-host-pointer", "managed"),
+        ("no-host-register", "managed"),
+        ("no-managed", "host_mapped"),
+        ("no-managed,no-host-pointer", None),
+    ],
 )
 def test_ladder_takes_the_tier_that_works(tmp_path, caps, tier):
     """The self-test decides, and `info` says what it found."""

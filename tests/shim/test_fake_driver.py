@@ -89,7 +89,10 @@ call("cuMemAllocManaged", c.byref(c.c_uint64()), 1, c.c_uint(1))
 stream()
 """
     report = driver(source, tmp_path, clean=False).report
-    held = {kind: report[kind] for kind in ("device_bytes", "pool_bytes", "host_bytes", "managed_bytes", "streams", "contexts")}
+    held = {
+        kind: report[kind]
+        for kind in ("device_bytes", "pool_bytes", "host_bytes", "managed_bytes", "streams", "contexts")
+    }
     assert list(held.values()) == [1024, 512, 8192, 4096, 1, 1] and not report["clean"]
 
 
@@ -97,7 +100,9 @@ def test_report_without_cuinit_is_written_and_clean(tmp_path):
     assert driver("pass", tmp_path).report["calls"] == {}
 
 
-@pytest.mark.parametrize("plan, expected", [("3:2", [0, 0, 2, 0]), ("*:700", [700] * 4), ("1:999,cuMemAlloc_v2:4:2", [999, 0, 0, 2])])
+@pytest.mark.parametrize(
+    "plan, expected", [("3:2", [0, 0, 2, 0]), ("*:700", [700] * 4), ("1:999,cuMemAlloc_v2:4:2", [999, 0, 0, 2])]
+)
 def test_fault_plan_fails_the_named_calls_without_effect(plan, expected, tmp_path):
     source = f"""
 context = init()
@@ -256,7 +261,11 @@ call("cuCtxDestroy_v2", context)
     driver(REGISTERED + apart, tmp_path, FAKECUDA_CAPS="no-host-pointer")
     limit = 'assert register(0, 2 * MIB) == 2 and register(0, MIB) == 0\ncall("cuCtxDestroy_v2", context)'
     driver(REGISTERED + limit, tmp_path, FAKECUDA_MAX_REGISTRATION="2MiB")
-    driver(REGISTERED + 'assert register(0, MIB) == 801\ncall("cuCtxDestroy_v2", context)', tmp_path, FAKECUDA_CAPS="no-host-register")
+    driver(
+        REGISTERED + 'assert register(0, MIB) == 801\ncall("cuCtxDestroy_v2", context)',
+        tmp_path,
+        FAKECUDA_CAPS="no-host-register",
+    )
 
 
 @pytest.mark.parametrize(
@@ -403,7 +412,9 @@ __attribute__((destructor)) static void end(void) { int n; if (count) printf("%d
 """)
     library = tmp_path / "late.so"
     subprocess.run(["cc", "-shared", "-fPIC", "-o", library, late, "-ldl"], check=True)
-    ended = driver(f"c.CDLL({str(library)!r}).prepare()\ncall('cuInit', c.c_uint(0))", tmp_path, LD_PRELOAD=str(library))
+    ended = driver(
+        f"c.CDLL({str(library)!r}).prepare()\ncall('cuInit', c.c_uint(0))", tmp_path, LD_PRELOAD=str(library)
+    )
     assert ended.out == "4\n"
 
 
@@ -459,6 +470,8 @@ def test_eight_threads_at_once_get_what_they_asked_for(flags, defer, tmp_path, t
     library = build / "fake_driver" if flags else FAKE_DRIVER
     build.mkdir(exist_ok=True)
     source = ROOT / "tests/shim/fake_driver/test/stress.c"
-    subprocess.run(["cc", "-g", "-O1", *flags.split(), source, "-o", program, f"-L{library}", "-lcuda", "-pthread"], check=True)
+    subprocess.run(
+        ["cc", "-g", "-O1", *flags.split(), source, "-o", program, f"-L{library}", "-lcuda", "-pthread"], check=True
+    )
     ended = run([str(program)], tmp_path, shim=False, FAKECUDA_DEFER=defer, LD_LIBRARY_PATH=str(library))
     assert (ended.code, ended.out, ended.err) == (0, "ok\n", "") and ended.report["clean"]

@@ -28,6 +28,3 @@ $(BUILD)/fake_driver/libnvidia-ml.so.1: $(fake_driver_nvml:$(fake_driver_dir)/%.
 	$(CC) $(fake_driver_flags) $(fake_driver_link) -Wl,-soname,libnvidia-ml.so.1 \
 		-Wl,--version-script=$(fake_driver_dir)/libnvidia-ml.map -o $@ $(filter %.o,$^) -ldl
 	ln -sf libnvidia-ml.so.1 $(@D)/libnvidia-ml.so
-
-# The name that programs are linked by.
-$(BUILD)/fake_driver/libcuda.so: $(BUILD)/fake_driver/libcuda.so.1 ;

@@ -16,7 +16,14 @@ def zero():
 
 @pytest.mark.parametrize(
     ("held", "asked", "limit", "granted"),
-    [(0, 10, 10, True), (0, 11, 10, False), (4, 6, 10, True), (4, 7, 10, False), (1, MAX, MAX, False), (0, MAX, MAX, True)],
+    [
+        (0, 10, 10, True),
+        (0, 11, 10, False),
+        (4, 6, 10, True),
+        (4, 7, 10, False),
+        (1, MAX, MAX, False),
+        (0, MAX, MAX, True),
+    ],
 )
 def test_account_reserve_keeps_to_the_limit(held, asked, limit, granted):
     assert lib.gb_account_reserve(3, lib.GB_TIER_DEVICE, held, MAX)
@@ -52,5 +59,9 @@ def test_account_under_many_threads_never_passes_the_limit_and_ends_at_zero():
 
 def test_account_page_describes_itself():
     page = lib.gb_account_page()
-    assert (page.magic, page.version, page.bytes) == (lib.GB_ABI_MAGIC, lib.GB_ABI_VERSION, ffi.sizeof("struct gb_page"))
+    assert (page.magic, page.version, page.bytes) == (
+        lib.GB_ABI_MAGIC,
+        lib.GB_ABI_VERSION,
+        ffi.sizeof("struct gb_page"),
+    )
     assert page.host_limit_bytes == page.device[0].limit_bytes == MAX

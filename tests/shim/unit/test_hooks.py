@@ -49,5 +49,16 @@ def test_hook_by_symbol_finds_every_row_and_nothing_else():
     assert len(set(symbols)) == len(symbols) > 30
     for symbol in symbols:
         assert ffi.string(lib.gb_hook_by_symbol(symbol.encode()).symbol).decode() == symbol
-    for other in ["cuMemAlloc", "cuMemAllo", "cuMemAlloc_v22", "cudaMalloc", "cublasCreate_v2", "c", "", "cu", "nvml", "n"]:
+    for other in [
+        "cuMemAlloc",
+        "cuMemAllo",
+        "cuMemAlloc_v22",
+        "cudaMalloc",
+        "cublasCreate_v2",
+        "c",
+        "",
+        "cu",
+        "nvml",
+        "n",
+    ]:
         assert not lib.gb_hook_by_symbol(other.encode())

@@ -29,7 +29,15 @@ def test_meminfo_parse_reads_whole_lines_only(text, total, available):
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("max\n", UNKNOWN), ("0\n", 0), ("1073741824", GIB), ("12 34\n", UNKNOWN), ("", UNKNOWN), ("-1\n", UNKNOWN), ("1k\n", UNKNOWN)],
+    [
+        ("max\n", UNKNOWN),
+        ("0\n", 0),
+        ("1073741824", GIB),
+        ("12 34\n", UNKNOWN),
+        ("", UNKNOWN),
+        ("-1\n", UNKNOWN),
+        ("1k\n", UNKNOWN),
+    ],
 )
 def test_counter_parse_takes_one_number(text, value):
     assert lib.gb_counter_parse(text.encode()) == value

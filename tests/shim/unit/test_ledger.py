@@ -42,7 +42,12 @@ class Ledger(RuleBasedStateMachine):
         lib.gb_ledger_after_fork()
         self.model = {}
 
-    @rule(slot=slots, size=st.integers(1, 16), tier=st.sampled_from([DEVICE, HOST, MANAGED, UNIFIED]), context=st.integers(1, 3))
+    @rule(
+        slot=slots,
+        size=st.integers(1, 16),
+        tier=st.sampled_from([DEVICE, HOST, MANAGED, UNIFIED]),
+        context=st.integers(1, 3),
+    )
     def insert(self, slot, size, tier, context):
         base = 4096 + 16 * slot
         old = self.model.get(base)

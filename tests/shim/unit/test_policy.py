@@ -12,7 +12,9 @@ MAX = 2**64 - 1
 MIB, GIB = 1 << 20, 1 << 30
 
 
-def place(size, *, retry=False, limit=MAX, held=0, free=MAX, reserve=0, fallback=AUTO, min_spill=MIB, retry_first=False):
+def place(
+    size, *, retry=False, limit=MAX, held=0, free=MAX, reserve=0, fallback=AUTO, min_spill=MIB, retry_first=False
+):
     demand = ffi.new("struct gb_demand *", {"bytes": size, "is_retry": retry})
     budget = ffi.new("struct gb_budget *", {"limit": limit, "held": held, "free": free, "reserve": reserve})
     rules = ffi.new("struct gb_rules *", {"fallback": fallback, "min_spill": min_spill, "retry_first": retry_first})
@@ -65,7 +67,14 @@ def model(size, retry, limit, held, free, reserve, fallback, min_spill, retry_fi
 
 @given(BYTES.filter(bool), st.booleans(), BYTES, BYTES, BYTES, BYTES, st.integers(0, 3), BYTES, st.booleans())
 def test_place_agrees_with_the_model(size, retry, limit, held, free, reserve, fallback, min_spill, retry_first):
-    terms = {"limit": limit, "held": held, "free": free, "reserve": reserve, "fallback": fallback, "min_spill": min_spill}
+    terms = {
+        "limit": limit,
+        "held": held,
+        "free": free,
+        "reserve": reserve,
+        "fallback": fallback,
+        "min_spill": min_spill,
+    }
     expected = model(size, retry, **terms, retry_first=retry_first)
     order, once = place(size, retry=retry, **terms, retry_first=retry_first)
     assert (order, once) == expected

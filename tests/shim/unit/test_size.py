@@ -54,7 +54,26 @@ def test_size_parse_of_a_share_gives_its_part(text, value):
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "GiB", "-1", "+1", "1.", ".5", "1e9", "0x10", "1GiBB", "1 G B", "1,5G", "nan", "inf", "8Gi", "1%%", "1\n2", "٣"]
+    [
+        "",
+        " ",
+        "GiB",
+        "-1",
+        "+1",
+        "1.",
+        ".5",
+        "1e9",
+        "0x10",
+        "1GiBB",
+        "1 G B",
+        "1,5G",
+        "nan",
+        "inf",
+        "8Gi",
+        "1%%",
+        "1\n2",
+        "٣",
+    ]
     + ["1.0000000001G", "G8", "8 GiB extra", "1PiB", "1..5", "\x00"],
 )
 def test_size_parse_of_something_else_is_refused(text):
@@ -64,7 +83,9 @@ def test_size_parse_of_something_else_is_refused(text):
     assert not size.is_set
 
 
-@pytest.mark.parametrize("text", ["18446744073709551616", "16777216TiB", "99999999999999999999999999", "0%", "0.0%", "100.1%"])
+@pytest.mark.parametrize(
+    "text", ["18446744073709551616", "16777216TiB", "99999999999999999999999999", "0%", "0.0%", "100.1%"]
+)
 def test_size_parse_out_of_range_is_refused(text):
     assert parse(text) == -errno.ERANGE
 
@@ -86,7 +107,9 @@ def test_size_resolve_of_an_unset_size_is_the_default():
 
 
 NUMBERS = st.from_regex(r"\A[0-9]{1,21}(\.[0-9]{1,10})?\Z")
-UNITS = st.sampled_from(["", "B", "K", "kib", "KB", "M", "MiB", "mb", "G", "GiB", "GB", "T", "TiB", "TB", "%", "P", "Gi"])
+UNITS = st.sampled_from(
+    ["", "B", "K", "kib", "KB", "M", "MiB", "mb", "G", "GiB", "GB", "T", "TiB", "TB", "%", "P", "Gi"]
+)
 BLANKS = st.text(" \t", max_size=2)
 LIKELY = st.builds(lambda a, number, b, unit, c: a + number + b + unit + c, BLANKS, NUMBERS, BLANKS, UNITS, BLANKS)
 
