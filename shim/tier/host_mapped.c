@@ -6,6 +6,7 @@
  * registration of 512 GiB and more has been seen to fail, and one of 700 GB to block other processes for minutes.
  * A copy may then reach over two registrations; the self-test says whether the driver allows it, and if not a block is
  * registered in one piece. */
+#include <errno.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -46,6 +47,19 @@ static CUresult unregister_pieces(struct gb_block *block, uint64_t piece)
 	return CUDA_SUCCESS;
 }
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14; unknown to older headers */
+#endif
+
+/* Makes every page exist now: what was granted is then taken, and the kernel's figures show it. Pinning would do the
+ * same, but answers a shortage in its own way; here it is "no". */
+static CUresult populate(char *start, size_t bytes)
+{
+	if (!madvise(start, bytes, MADV_POPULATE_WRITE))
+		return CUDA_SUCCESS;
+	return errno == EINVAL ? gb_tier_touch((CUdeviceptr)(uintptr_t)start, bytes) : CUDA_ERROR_OUT_OF_MEMORY;
+}
+
 static CUresult register_pieces(struct gb_block *block, size_t mapped, uint64_t piece)
 {
 	const struct gb_driver *driver = gb_driver();
@@ -54,8 +68,10 @@ static CUresult register_pieces(struct gb_block *block, size_t mapped, uint64_t 
 		char *start = (char *)(uintptr_t)block->base + done;
 		size_t bytes = (size_t)(mapped - done < piece ? mapped - done : piece);
 		CUdeviceptr seen = 0;
-		CUresult result = driver->cuMemHostRegister_v2(
-			start, bytes, CU_MEMHOSTREGISTER_PORTABLE | CU_MEMHOSTREGISTER_DEVICEMAP);
+		CUresult result = populate(start, bytes);
+		if (!result)
+			result = driver->cuMemHostRegister_v2(
+				start, bytes, CU_MEMHOSTREGISTER_PORTABLE | CU_MEMHOSTREGISTER_DEVICEMAP);
 		if (result)
 			return result;
 		result = driver->cuMemHostGetDevicePointer_v2(&seen, start, 0);

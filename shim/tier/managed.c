@@ -1,20 +1,9 @@
 /* Unified memory that lives in host memory and that the device reads in place (preferred location: the CPU; accessed by:
  * the device). It needs concurrent managed access: without it, the CPU may not touch any of it while the device works. */
-#include <unistd.h>
-
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "driver/driver.h"
 #include "tier/tier.h"
-
-/* Makes every page exist, in host memory: what was granted is then taken, and the kernel's figures show it. */
-static void touch_pages(CUdeviceptr base, size_t size)
-{
-	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
-
-	for (size_t at = 0; at < size; at += page)
-		*(volatile char *)(uintptr_t)(base + at) = 0;
-}
 
 static CUresult allocate(struct gb_block *block, struct gb_request *request)
 {
@@ -27,10 +16,9 @@ static CUresult allocate(struct gb_block *block, struct gb_request *request)
 	result = driver->cuMemAdvise(block->base, block->size, CU_MEM_ADVISE_SET_PREFERRED_LOCATION, CU_DEVICE_CPU);
 	if (!result)
 		result = driver->cuMemAdvise(block->base, block->size, CU_MEM_ADVISE_SET_ACCESSED_BY, block->device);
-	if (!result) {
-		touch_pages(block->base, block->size);
-		return CUDA_SUCCESS;
-	}
+	/* Every page exists from now on, in host memory: what was granted is taken, and the kernel's figures show it. */
+	if (!result)
+		return gb_tier_touch(block->base, block->size);
 	CUresult undone = driver->cuMemFree_v2(block->base);
 	if (undone)
 		gb_log(GB_LOG_WARN, "managed", "%zu bytes stay allocated: cuMemFree answered %d", (size_t)block->size,

@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -38,6 +39,15 @@ bool gb_tier_works(enum gb_tier tier, CUdevice device)
 		known = found;
 	}
 	return known == WORKS;
+}
+
+CUresult gb_tier_touch(CUdeviceptr base, size_t size)
+{
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	for (size_t at = 0; at < size; at += page)
+		*(volatile char *)(uintptr_t)(base + at) = 0;
+	return CUDA_SUCCESS;
 }
 
 static void destroy_stream(CUstream *stream)

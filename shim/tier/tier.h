@@ -55,6 +55,9 @@ bool gb_tier_works(enum gb_tier tier, CUdevice device);
  * of its own and waits for that alone; safe while other streams are being captured. */
 bool gb_tier_exercise(CUdeviceptr base, size_t size);
 
+/* Writes a zero to every page of fresh memory that the CPU can reach. Always a success. */
+CUresult gb_tier_touch(CUdeviceptr base, size_t size);
+
 extern const struct gb_tier_ops gb_tier_device;
 extern const struct gb_tier_ops gb_tier_host_mapped;
 extern const struct gb_tier_ops gb_tier_managed;
