@@ -1,7 +1,7 @@
 /* The part of the CUDA driver API and of NVML that GreenBoost uses, restated so that nothing needs the CUDA toolkit.
  *
  * Names, values and layouts are those of the public headers cuda.h (12.x and 13.x agree on all of these) and nvml.h;
- * tests/shim/abi compiles this file against the vendor's cuda.h, where one is installed, and compares every one.
+ * tests/shim/test_vendor_headers.py compares every one with the headers themselves.
  * Only types and constants live here. Prototypes come from hooks.def and driver.def. */
 #ifndef GB_CUDA_SUBSET_H
 #define GB_CUDA_SUBSET_H

@@ -82,7 +82,8 @@ bool fk_arena_take(struct fk_arena *arena, uint64_t size, uint64_t alignment, ui
 		return false;
 	hole = FK_CONTAINER(node, struct hole, by_size);
 	first = (hole->address + alignment - 1) & ~(alignment - 1);
-	if (first + size > hole->address + hole->size) { /* the best fit is misaligned: one that fits wherever it starts */
+	if (first + size >
+	    hole->address + hole->size) { /* the best fit is misaligned: one that fits wherever it starts */
 		node = fk_tree_ceiling(&arena->by_size, size + alignment, 0);
 		if (!node)
 			return false;

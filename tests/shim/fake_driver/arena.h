@@ -14,7 +14,7 @@
 struct fk_arena {
 	uint64_t base, size;
 	unsigned char *backing; /* byte i of the range is kept at backing[i]; NULL before the first use */
-	int file;		/* behind the backing, or -1 */
+	int file;  /* behind the backing, or -1 */
 	struct fk_tree by_address, by_size;
 };
 

@@ -1,15 +1,23 @@
 /* The table of memory: every range that a copy, a memset or a pointer query may meet, by address.
  *
- * A block is whatever one call made: an allocation, a registration, one mapping of a VMM handle. Its bytes are at the same
- * address (host, managed), or elsewhere (device memory, whose address faults when the CPU touches it). Blocks of a context
- * hang on its list and die with it. Look-up is O(log n). Guarded by fk.lock.
+ * A block is whatever one call made: an allocation, a registration, one mapping of a VMM handle. Its bytes are at the
+ * same address (host, managed), or elsewhere (device memory, whose address faults when the CPU touches it). Blocks of
+ * a context hang on its list and die with it. Look-up is O(log n). Guarded by fk.lock.
  * Errors: reaching returns NULL where real hardware would fault; checking returns what the API documents. */
 #ifndef FK_BLOCK_H
 #define FK_BLOCK_H
 
 #include "state.h"
 
-enum fk_kind { FK_KIND_DEVICE, FK_KIND_HOST, FK_KIND_REGISTERED, FK_KIND_ALIAS, FK_KIND_MANAGED, FK_KIND_POOL, FK_KIND_VMM };
+enum fk_kind {
+	FK_KIND_DEVICE,
+	FK_KIND_HOST,
+	FK_KIND_REGISTERED,
+	FK_KIND_ALIAS,
+	FK_KIND_MANAGED,
+	FK_KIND_POOL,
+	FK_KIND_VMM
+};
 
 struct fk_block {
 	struct fk_node node;  /* key: its address */
@@ -38,7 +46,7 @@ struct fk_managed {
 	struct fk_block block;
 	bool read_mostly;
 	CUmemLocation preferred, prefetched; /* type INVALID: none */
-	unsigned int accessed_by;	     /* bit: device; bit 31: the CPU */
+	unsigned int accessed_by;      /* bit: device; bit 31: the CPU */
 };
 
 enum fk_use { FK_USE_READ, FK_USE_WRITE, FK_USE_KERNEL }; /* by the copy engine; by code on the device (memset) */
@@ -60,7 +68,8 @@ void fk_block_release(struct fk_block *block); /* one: any kind but VMM and POOL
 /* Where the bytes at `address` are and, in *run, how many follow that `use` by `device` may reach; NULL: a fault. */
 unsigned char *fk_block_reach(uint64_t address, int device, enum fk_use use, uint64_t *run);
 
-/* May [address, address + size) be named in a copy or memset? *identity says which memory it is, to be compared later. */
+/* May [address, address + size) be named in a copy or memset? *identity says which memory it is, to be compared
+ * later. */
 CUresult fk_block_check(uint64_t address, uint64_t size, int device, enum fk_use use, uint64_t *identity);
 uint64_t fk_block_identity(uint64_t address, uint64_t size);
 

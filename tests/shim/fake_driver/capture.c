@@ -151,7 +151,7 @@ CUresult fk_capture_join(struct fk_stream *stream, struct fk_event *event)
 }
 
 CUresult fk_capture_begin(struct fk_call *call, CUstream handle, CUgraph into, const CUgraphNode *dependencies,
-	size_t count, CUstreamCaptureMode mode)
+			  size_t count, CUstreamCaptureMode mode)
 {
 	struct fk_stream *stream;
 	struct fk_capture *capture;
@@ -218,8 +218,8 @@ static bool is_unjoined(const struct fk_capture *capture)
 		if (stream->capture != capture || stream == origin)
 			continue;
 		for (size_t i = 0; i < stream->dependency_count; i++)
-			joined = joined && fk_graph_leads_to(capture->graph, stream->dependencies[i], origin->dependencies,
-				origin->dependency_count);
+			joined = joined && fk_graph_leads_to(capture->graph, stream->dependencies[i],
+							     origin->dependencies, origin->dependency_count);
 		if (!joined)
 			return true;
 	}
@@ -310,7 +310,8 @@ CUresult fk_capture_info(struct fk_call *call, CUstream handle, const struct fk_
 	return CUDA_SUCCESS;
 }
 
-CUresult fk_capture_update(struct fk_call *call, CUstream handle, const CUgraphNode *nodes, size_t count, unsigned int flags)
+CUresult fk_capture_update(struct fk_call *call, CUstream handle, const CUgraphNode *nodes, size_t count,
+			   unsigned int flags)
 {
 	struct fk_stream *stream;
 	CUresult result = fk_stream_of(call, handle, &stream);

@@ -32,8 +32,12 @@ void fk_say(const char *format, ...)
 
 static uint64_t read_size(const char *name, uint64_t fallback)
 {
-	static const struct { const char *unit; unsigned int shift; } units[] = {
-		{"", 0}, {"B", 0}, {"K", 10}, {"KiB", 10}, {"M", 20}, {"MiB", 20}, {"G", 30}, {"GiB", 30}, {"T", 40}, {"TiB", 40},
+	static const struct {
+		const char *unit;
+		unsigned int shift;
+	} units[] = {
+		{"", 0},     {"B", 0},  {"K", 10},   {"KiB", 10}, {"M", 20},
+		{"MiB", 20}, {"G", 30}, {"GiB", 30}, {"T", 40},   {"TiB", 40},
 	};
 	const char *text = getenv(name);
 	unsigned long long value;
@@ -93,8 +97,8 @@ void fk_config_read(bool complain)
 	fk_config.nvml_reversed = read_size("FAKECUDA_NVML_REVERSED", 0) != 0;
 	fk_config.vram_bytes = read_size("FAKECUDA_VRAM", 1ull << 30);
 	fk_config.nvml_reserved_bytes = read_size("FAKECUDA_NVML_RESERVED", 0);
-	fk_config.max_registration_bytes = read_size("FAKECUDA_MAX_REGISTRATION",
-		fk_has(FK_CAP_huge_registration_fails) ? 512ull << 30 : UINT64_MAX);
+	fk_config.max_registration_bytes = read_size(
+		"FAKECUDA_MAX_REGISTRATION", fk_has(FK_CAP_huge_registration_fails) ? 512ull << 30 : UINT64_MAX);
 	snprintf(fk_config.report, sizeof(fk_config.report), "%s", report ? report : "");
 	silent = false;
 }

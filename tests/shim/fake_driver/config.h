@@ -1,7 +1,7 @@
 /* What the environment asks of the simulated machine: FAKECUDA_*, described in README.md.
  *
- * Read once, when a library is loaded (libcuda and libnvidia-ml each read their own copy), and constant from then on, so
- * it needs no lock. A value that cannot be understood costs one line on stderr and is ignored. */
+ * Read once, when a library is loaded (libcuda and libnvidia-ml each read their own copy), and constant from then on,
+ * so it needs no lock. A value that cannot be understood costs one line on stderr and is ignored. */
 #ifndef FK_CONFIG_H
 #define FK_CONFIG_H
 
@@ -23,10 +23,10 @@ struct fk_config {
 	unsigned int defer;
 	unsigned int caps; /* bit 1 << enum fk_cap */
 	bool nvml_reversed;
-	uint64_t vram_bytes;		 /* of each device */
-	uint64_t nvml_reserved_bytes;	 /* nvmlMemory_v2_t.reserved */
+	uint64_t vram_bytes;   /* of each device */
+	uint64_t nvml_reserved_bytes;  /* nvmlMemory_v2_t.reserved */
 	uint64_t max_registration_bytes; /* UINT64_MAX: no limit */
-	char report[1024];		 /* "" for none */
+	char report[1024];   /* "" for none */
 };
 
 extern struct fk_config fk_config;

@@ -1,8 +1,8 @@
 /* Copies along one dimension, and memsets. Two- and three-dimensional copies are in copy_rect.c.
  *
- * As "API synchronization behavior" has it: a synchronous copy that touches pageable or pinned host memory is complete when
- * the call returns; device to device, and memsets of device memory, are only submitted. An asynchronous copy from pageable
- * memory takes its bytes at once; one to pageable memory is complete on return. */
+ * As "API synchronization behavior" has it: a synchronous copy that touches pageable or pinned host memory is
+ * complete when the call returns; device to device, and memsets of device memory, are only submitted. An asynchronous
+ * copy from pageable memory takes its bytes at once; one to pageable memory is complete on return. */
 #include "copy.h"
 
 #include <stdlib.h>
@@ -22,8 +22,9 @@ CUresult fk_copy_side(struct fk_side *side, uint64_t size, int device, enum fk_u
 		struct fk_node *next = fk_tree_ceiling(&fk.blocks, side->address, 0);
 
 		side->pageable = true;
-		return next && next->key < side->address + size && fk_has(FK_CAP_no_cross_registration_copy) ?
-			CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS; /* runs from pageable into registered memory */
+		return next && next->key < side->address + size && fk_has(FK_CAP_no_cross_registration_copy)
+			       ? CUDA_ERROR_INVALID_VALUE
+			       : CUDA_SUCCESS; /* runs from pageable into registered memory */
 	}
 	return fk_block_check(side->address, size, device, use, &side->identity);
 }
@@ -49,7 +50,8 @@ static bool stage(struct fk_op *op, uint64_t size)
 
 CUresult fk_copy_submit(struct fk_stream *stream, struct fk_op *op, bool asynchronous)
 {
-	bool to_pageable = op->u.copy.to.pageable, touches_host = is_host_side(&op->u.copy.to) || is_host_side(&op->u.copy.from);
+	bool to_pageable = op->u.copy.to.pageable,
+	     touches_host = is_host_side(&op->u.copy.to) || is_host_side(&op->u.copy.from);
 	bool flat = op->u.copy.height == 1 && op->u.copy.depth == 1;
 	bool must_wait = asynchronous ? to_pageable : touches_host;
 	CUresult result;
@@ -119,7 +121,8 @@ CUresult fk_set(struct fk_call *call, const struct fk_set *set, CUstream handle)
 		result = fk_stream_of(call, handle, &stream);
 	if (result != CUDA_SUCCESS)
 		return result;
-	if (set->to % set->element || (set->height > 1 && (set->pitch % set->element || set->pitch < set->width * set->element)))
+	if (set->to % set->element ||
+	    (set->height > 1 && (set->pitch % set->element || set->pitch < set->width * set->element)))
 		return CUDA_ERROR_INVALID_VALUE;
 	if (!set->width || !set->height)
 		return CUDA_SUCCESS;
@@ -140,7 +143,7 @@ CUresult fk_set(struct fk_call *call, const struct fk_set *set, CUstream handle)
 	result = fk_submit(stream, op);
 	block = fk_block_at(set->to);
 	if (result == CUDA_SUCCESS && !set->asynchronous && !stream->capture && block &&
-		block->kind != FK_KIND_DEVICE && block->kind != FK_KIND_POOL && block->kind != FK_KIND_VMM) {
+	    block->kind != FK_KIND_DEVICE && block->kind != FK_KIND_POOL && block->kind != FK_KIND_VMM) {
 		fk_run(stream, fk.last_seq); /* host and managed memory: complete on return */
 		return stream->ctx->sticky;
 	}

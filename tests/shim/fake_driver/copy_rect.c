@@ -35,10 +35,10 @@ static CUresult resolve(const struct corner *corner, const CUDA_MEMCPY3D *copy, 
 
 static CUresult prepare(const CUDA_MEMCPY3D *copy, struct fk_op *op, int device)
 {
-	struct corner from = {copy->srcMemoryType, copy->srcHost, copy->srcDevice, copy->srcXInBytes, copy->srcY, copy->srcZ,
-		copy->srcPitch, copy->srcHeight};
-	struct corner to = {copy->dstMemoryType, copy->dstHost, copy->dstDevice, copy->dstXInBytes, copy->dstY, copy->dstZ,
-		copy->dstPitch, copy->dstHeight};
+	struct corner from = {copy->srcMemoryType, copy->srcHost, copy->srcDevice, copy->srcXInBytes,
+			      copy->srcY,          copy->srcZ,    copy->srcPitch,  copy->srcHeight};
+	struct corner to = {copy->dstMemoryType, copy->dstHost, copy->dstDevice, copy->dstXInBytes,
+			    copy->dstY,          copy->dstZ,    copy->dstPitch,  copy->dstHeight};
 	struct fk_side *source = &op->u.copy.from, *target = &op->u.copy.to;
 	bool from_host, to_host;
 	CUresult result = resolve(&from, copy, source, &from_host);
@@ -50,12 +50,14 @@ static CUresult prepare(const CUDA_MEMCPY3D *copy, struct fk_op *op, int device)
 	op->u.copy.width = copy->WidthInBytes;
 	op->u.copy.height = copy->Height;
 	op->u.copy.depth = copy->Depth;
-	result = fk_copy_side(target, (copy->Depth - 1) * target->slice + (copy->Height - 1) * target->pitch + copy->WidthInBytes,
+	result = fk_copy_side(
+		target, (copy->Depth - 1) * target->slice + (copy->Height - 1) * target->pitch + copy->WidthInBytes,
 		device, FK_USE_WRITE, to_host);
 	if (result != CUDA_SUCCESS)
 		return result;
-	return fk_copy_side(source, (copy->Depth - 1) * source->slice + (copy->Height - 1) * source->pitch + copy->WidthInBytes,
-		device, FK_USE_READ, from_host);
+	return fk_copy_side(source,
+			    (copy->Depth - 1) * source->slice + (copy->Height - 1) * source->pitch + copy->WidthInBytes,
+			    device, FK_USE_READ, from_host);
 }
 
 CUresult fk_copy_3d(struct fk_call *call, const CUDA_MEMCPY3D *copy, CUstream handle, bool asynchronous, bool peer)
@@ -92,11 +94,21 @@ CUresult fk_copy_2d(struct fk_call *call, const CUDA_MEMCPY2D *copy, CUstream ha
 	if (!copy)
 		return CUDA_ERROR_INVALID_VALUE;
 	solid = (CUDA_MEMCPY3D){
-		.srcXInBytes = copy->srcXInBytes, .srcY = copy->srcY, .srcMemoryType = copy->srcMemoryType,
-		.srcHost = copy->srcHost, .srcDevice = copy->srcDevice, .srcPitch = copy->srcPitch,
-		.dstXInBytes = copy->dstXInBytes, .dstY = copy->dstY, .dstMemoryType = copy->dstMemoryType,
-		.dstHost = copy->dstHost, .dstDevice = copy->dstDevice, .dstPitch = copy->dstPitch,
-		.WidthInBytes = copy->WidthInBytes, .Height = copy->Height, .Depth = 1,
+		.srcXInBytes = copy->srcXInBytes,
+		.srcY = copy->srcY,
+		.srcMemoryType = copy->srcMemoryType,
+		.srcHost = copy->srcHost,
+		.srcDevice = copy->srcDevice,
+		.srcPitch = copy->srcPitch,
+		.dstXInBytes = copy->dstXInBytes,
+		.dstY = copy->dstY,
+		.dstMemoryType = copy->dstMemoryType,
+		.dstHost = copy->dstHost,
+		.dstDevice = copy->dstDevice,
+		.dstPitch = copy->dstPitch,
+		.WidthInBytes = copy->WidthInBytes,
+		.Height = copy->Height,
+		.Depth = 1,
 	};
 	return fk_copy_3d(call, &solid, handle, asynchronous, false);
 }

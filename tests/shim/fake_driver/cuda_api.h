@@ -51,24 +51,79 @@ enum { CU_MEMHOSTALLOC_PORTABLE = 1, CU_MEMHOSTALLOC_DEVICEMAP = 2, CU_MEMHOSTAL
 enum { CU_MEM_ATTACH_GLOBAL = 1, CU_MEM_ATTACH_HOST = 2, CU_MEM_ATTACH_SINGLE = 4 };
 enum { CU_STREAM_CAPTURE_STATUS_NONE, CU_STREAM_CAPTURE_STATUS_ACTIVE, CU_STREAM_CAPTURE_STATUS_INVALIDATED };
 enum { CU_STREAM_CAPTURE_MODE_GLOBAL, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL, CU_STREAM_CAPTURE_MODE_RELAXED };
-enum { CU_MEM_LOCATION_TYPE_INVALID, CU_MEM_LOCATION_TYPE_DEVICE, CU_MEM_LOCATION_TYPE_HOST,
-	CU_MEM_LOCATION_TYPE_HOST_NUMA, CU_MEM_LOCATION_TYPE_HOST_NUMA_CURRENT };
+enum {
+	CU_MEM_LOCATION_TYPE_INVALID,
+	CU_MEM_LOCATION_TYPE_DEVICE,
+	CU_MEM_LOCATION_TYPE_HOST,
+	CU_MEM_LOCATION_TYPE_HOST_NUMA,
+	CU_MEM_LOCATION_TYPE_HOST_NUMA_CURRENT
+};
 enum { CU_MEM_ALLOCATION_TYPE_PINNED = 1 };
 enum { CU_MEM_ACCESS_FLAGS_PROT_NONE = 0, CU_MEM_ACCESS_FLAGS_PROT_READ = 1, CU_MEM_ACCESS_FLAGS_PROT_READWRITE = 3 };
 enum { CU_GET_PROC_ADDRESS_SUCCESS, CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND, CU_GET_PROC_ADDRESS_VERSION_NOT_SUFFICIENT };
 enum { CU_GET_PROC_ADDRESS_DEFAULT, CU_GET_PROC_ADDRESS_LEGACY_STREAM, CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM };
-enum { CU_MEM_ADVISE_SET_READ_MOSTLY = 1, CU_MEM_ADVISE_UNSET_READ_MOSTLY, CU_MEM_ADVISE_SET_PREFERRED_LOCATION,
-	CU_MEM_ADVISE_UNSET_PREFERRED_LOCATION, CU_MEM_ADVISE_SET_ACCESSED_BY, CU_MEM_ADVISE_UNSET_ACCESSED_BY };
-enum { CU_GRAPH_NODE_TYPE_MEMCPY = 1, CU_GRAPH_NODE_TYPE_MEMSET = 2, CU_GRAPH_NODE_TYPE_HOST = 3,
-	CU_GRAPH_NODE_TYPE_EMPTY = 5, CU_GRAPH_NODE_TYPE_WAIT_EVENT = 6, CU_GRAPH_NODE_TYPE_EVENT_RECORD = 7,
-	CU_GRAPH_NODE_TYPE_MEM_ALLOC = 10, CU_GRAPH_NODE_TYPE_MEM_FREE = 11 };
+enum {
+	CU_MEM_ADVISE_SET_READ_MOSTLY = 1,
+	CU_MEM_ADVISE_UNSET_READ_MOSTLY,
+	CU_MEM_ADVISE_SET_PREFERRED_LOCATION,
+	CU_MEM_ADVISE_UNSET_PREFERRED_LOCATION,
+	CU_MEM_ADVISE_SET_ACCESSED_BY,
+	CU_MEM_ADVISE_UNSET_ACCESSED_BY
+};
+enum {
+	CU_POINTER_ATTRIBUTE_CONTEXT = 1,
+	CU_POINTER_ATTRIBUTE_MEMORY_TYPE,
+	CU_POINTER_ATTRIBUTE_DEVICE_POINTER,
+	CU_POINTER_ATTRIBUTE_HOST_POINTER,
+	CU_POINTER_ATTRIBUTE_P2P_TOKENS,
+	CU_POINTER_ATTRIBUTE_SYNC_MEMOPS,
+	CU_POINTER_ATTRIBUTE_BUFFER_ID,
+	CU_POINTER_ATTRIBUTE_IS_MANAGED,
+	CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL,
+	CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE,
+	CU_POINTER_ATTRIBUTE_RANGE_START_ADDR,
+	CU_POINTER_ATTRIBUTE_RANGE_SIZE,
+	CU_POINTER_ATTRIBUTE_MAPPED,
+	CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES,
+	CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE,
+	CU_POINTER_ATTRIBUTE_ACCESS_FLAGS,
+	CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE,
+	CU_POINTER_ATTRIBUTE_MAPPING_SIZE,
+	CU_POINTER_ATTRIBUTE_MAPPING_BASE_ADDR,
+	CU_POINTER_ATTRIBUTE_MEMORY_BLOCK_ID,
+	CU_POINTER_ATTRIBUTE_IS_HW_DECOMPRESS_CAPABLE
+};
+enum {
+	CU_GRAPH_NODE_TYPE_MEMCPY = 1,
+	CU_GRAPH_NODE_TYPE_MEMSET = 2,
+	CU_GRAPH_NODE_TYPE_HOST = 3,
+	CU_GRAPH_NODE_TYPE_EMPTY = 5,
+	CU_GRAPH_NODE_TYPE_WAIT_EVENT = 6,
+	CU_GRAPH_NODE_TYPE_EVENT_RECORD = 7,
+	CU_GRAPH_NODE_TYPE_MEM_ALLOC = 10,
+	CU_GRAPH_NODE_TYPE_MEM_FREE = 11
+};
 
-typedef struct CUuuid_st { char bytes[16]; } CUuuid;
-typedef struct CUipcMemHandle_st { char reserved[64]; } CUipcMemHandle;
-typedef struct CUmemLocation_st { int type, id; } CUmemLocation;
-typedef struct CUmemAccessDesc_st { CUmemLocation location; CUmemAccess_flags flags; } CUmemAccessDesc;
-typedef struct CUgraphEdgeData_st { unsigned char from_port, to_port, type, reserved[5]; } CUgraphEdgeData;
-typedef struct CUexecAffinityParam_st { CUexecAffinityType type; unsigned int sm_count; } CUexecAffinityParam;
+typedef struct CUuuid_st {
+	char bytes[16];
+} CUuuid;
+typedef struct CUipcMemHandle_st {
+	char reserved[64];
+} CUipcMemHandle;
+typedef struct CUmemLocation_st {
+	int type, id;
+} CUmemLocation;
+typedef struct CUmemAccessDesc_st {
+	CUmemLocation location;
+	CUmemAccess_flags flags;
+} CUmemAccessDesc;
+typedef struct CUgraphEdgeData_st {
+	unsigned char from_port, to_port, type, reserved[5];
+} CUgraphEdgeData;
+typedef struct CUexecAffinityParam_st {
+	CUexecAffinityType type;
+	unsigned int sm_count;
+} CUexecAffinityParam;
 
 typedef struct CUctxCreateParams_st {
 	CUexecAffinityParam *affinity;
@@ -81,8 +136,11 @@ typedef struct CUmemAllocationProp_st {
 	CUmemAllocationHandleType requestedHandleTypes;
 	CUmemLocation location;
 	void *win32HandleMetaData;
-	struct { unsigned char compressionType, gpuDirectRDMACapable; unsigned short usage; unsigned char reserved[4]; }
-		allocFlags;
+	struct {
+		unsigned char compressionType, gpuDirectRDMACapable;
+		unsigned short usage;
+		unsigned char reserved[4];
+	} allocFlags;
 } CUmemAllocationProp;
 
 typedef struct CUmemPoolProps_st {
@@ -109,7 +167,8 @@ typedef struct CUDA_MEMCPY2D_st {
 	size_t dstPitch, WidthInBytes, Height;
 } CUDA_MEMCPY2D;
 
-/* CUDA_MEMCPY3D and CUDA_MEMCPY3D_PEER have one layout: the peer form's contexts sit in the plain form's reserved words. */
+/* CUDA_MEMCPY3D and CUDA_MEMCPY3D_PEER have one layout: the peer form's contexts sit in the plain form's reserved
+ * words. */
 typedef struct CUDA_MEMCPY3D_st {
 	size_t srcXInBytes, srcY, srcZ, srcLOD;
 	CUmemorytype srcMemoryType;

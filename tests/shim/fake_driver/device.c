@@ -78,8 +78,8 @@ CUresult fk_device_total(size_t *bytes, CUdevice device)
 static int attribute_value(int attribute, int ordinal)
 {
 	switch (attribute) {
-#define FK_ATTRIBUTE(number, value)                                                                                 \
-	case number:                                                                                                \
+#define FK_ATTRIBUTE(number, value) \
+	case number:                \
 		return value;
 #include "device_attributes.def"
 #undef FK_ATTRIBUTE
@@ -140,7 +140,8 @@ CUresult fk_device_pci_id(char *text, int length, CUdevice device)
 		return CUDA_ERROR_INVALID_VALUE;
 	if (!fk_device_valid(device))
 		return CUDA_ERROR_INVALID_DEVICE;
-	snprintf(id, sizeof(id), "%04x:%02x:%02x.0", FK_PCI_DOMAIN(device), FK_PCI_BUS(device) & 0xffu, FK_PCI_DEVICE(device));
+	snprintf(id, sizeof(id), "%04x:%02x:%02x.0", FK_PCI_DOMAIN(device), FK_PCI_BUS(device) & 0xffu,
+		 FK_PCI_DEVICE(device));
 	snprintf(text, (size_t)length, "%s", id);
 	return CUDA_SUCCESS;
 }

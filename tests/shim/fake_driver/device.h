@@ -16,6 +16,6 @@ static inline CUcontext fk_ctx_handle(struct fk_ctx *ctx)
 }
 struct fk_ctx *fk_ctx_new(CUdevice device, unsigned int flags, unsigned int api_version);
 void fk_ctx_tear_down(struct fk_ctx *ctx); /* its work runs, then all it owns goes; the shell stays */
-void fk_ctx_revive(struct fk_ctx *ctx);	   /* a primary context, retained again */
+void fk_ctx_revive(struct fk_ctx *ctx);    /* a primary context, retained again */
 
 #endif

@@ -126,8 +126,8 @@ CUresult fk_refuse(enum fk_symbol id)
 	return CUDA_ERROR_NOT_SUPPORTED;
 }
 
-/* Registered at the first cuInit: what the program registered before that, and the destructors of libraries, come after it
- * and find the driver gone, as with the real one. */
+/* Registered at the first cuInit: what the program registered before that, and the destructors of libraries, come
+ * after it and find the driver gone, as with the real one. */
 static void tear_down(void)
 {
 	atomic_store(&fk.life, FK_GONE);

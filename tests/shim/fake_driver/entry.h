@@ -8,10 +8,10 @@
 #include "state.h"
 
 enum fk_gate {
-	FK_GATE_NONE,	     /* no lock either: constant answers */
-	FK_GATE_LOCK,	     /* needs no initialisation */
-	FK_GATE_INIT,	     /* initialised */
-	FK_GATE_CTX,	     /* and a context is current, alive and not in error */
+	FK_GATE_NONE,      /* no lock either: constant answers */
+	FK_GATE_LOCK,      /* needs no initialisation */
+	FK_GATE_INIT,      /* initialised */
+	FK_GATE_CTX,      /* and a context is current, alive and not in error */
 	FK_GATE_CTX_UNSAFE,  /* and no capture forbids it: cuThreadExchangeStreamCaptureMode's "potentially unsafe" */
 	FK_GATE_INIT_UNSAFE,
 };

@@ -162,7 +162,7 @@ CUresult fk_event_elapsed(float *milliseconds, CUevent start_handle, CUevent end
 	if (!milliseconds)
 		return CUDA_ERROR_INVALID_VALUE;
 	if (!start->recorded || !end->recorded || start->ctx != end->ctx ||
-		((start->flags | end->flags) & CU_EVENT_DISABLE_TIMING))
+	    ((start->flags | end->flags) & CU_EVENT_DISABLE_TIMING))
 		return CUDA_ERROR_INVALID_HANDLE;
 	if (start->pending || end->pending)
 		return CUDA_ERROR_NOT_READY;

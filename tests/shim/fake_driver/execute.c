@@ -25,7 +25,7 @@ void fk_violation(const char *format, ...)
 static void fault(const struct fk_op *op, const char *what, uint64_t address, uint64_t size, const char *why)
 {
 	fk_violation("%s of %llu bytes at 0x%llx in stream %llu: %s", what, (unsigned long long)size,
-		(unsigned long long)address, (unsigned long long)op->stream->id, why);
+		     (unsigned long long)address, (unsigned long long)op->stream->id, why);
 	op->stream->ctx->sticky = CUDA_ERROR_ILLEGAL_ADDRESS;
 }
 
@@ -43,7 +43,7 @@ static bool still_there(const struct fk_op *op, const char *what, const struct f
 }
 
 static unsigned char *reach(const struct fk_op *op, const struct fk_side *side, uint64_t offset, enum fk_use use,
-	uint64_t *run)
+			    uint64_t *run)
 {
 	if (side->pageable) {
 		*run = UINT64_MAX;
@@ -56,13 +56,15 @@ static bool copy_row(const struct fk_op *op, uint64_t to_offset, uint64_t from_o
 {
 	while (width) {
 		uint64_t to_run, from_run = UINT64_MAX, n = width;
-		const unsigned char *from = op->u.copy.staged ? op->u.copy.staged + from_offset :
-			reach(op, &op->u.copy.from, from_offset, FK_USE_READ, &from_run);
+		const unsigned char *from = op->u.copy.staged
+						    ? op->u.copy.staged + from_offset
+						    : reach(op, &op->u.copy.from, from_offset, FK_USE_READ, &from_run);
 		unsigned char *to = reach(op, &op->u.copy.to, to_offset, FK_USE_WRITE, &to_run);
 
 		if (!from || !to) {
-			fault(op, "copy", from ? op->u.copy.to.address + to_offset : op->u.copy.from.address + from_offset, width,
-				from ? "the destination cannot be reached" : "the source cannot be reached");
+			fault(op, "copy",
+			      from ? op->u.copy.to.address + to_offset : op->u.copy.from.address + from_offset, width,
+			      from ? "the destination cannot be reached" : "the source cannot be reached");
 			return false;
 		}
 		n = n < to_run ? n : to_run;
@@ -116,7 +118,8 @@ static void execute_set(struct fk_op *op)
 			unsigned char *at = reach(op, to, y * to->pitch + x, FK_USE_KERNEL, &run);
 
 			if (!at) {
-				fault(op, "memset", to->address + y * to->pitch + x, op->u.set.width - x, "the memory cannot be reached");
+				fault(op, "memset", to->address + y * to->pitch + x, op->u.set.width - x,
+				      "the memory cannot be reached");
 				return;
 			}
 			run = run < op->u.set.width - x ? run : op->u.set.width - x;

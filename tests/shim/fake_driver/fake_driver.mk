@@ -1,4 +1,5 @@
-# The simulated driver: a libcuda and a libnvidia-ml for tests. From the top: make -f tests/shim/fake_driver/fake_driver.mk
+# The simulated driver: a libcuda and a libnvidia-ml for tests. By itself, from the top directory:
+#   make -f tests/shim/fake_driver/fake_driver.mk
 BUILD ?= build
 CFLAGS_COMMON ?= -std=gnu11 -O2 -g -Wall -Wextra -Wconversion -Werror
 

@@ -89,7 +89,8 @@ CUgraphNode fk_graph_add(struct fk_graph *graph, struct fk_op *op, const CUgraph
 		return NULL;
 	}
 	if (op->kind == FK_OP_COPY)
-		op->u.copy.to.identity = op->u.copy.from.identity = 0; /* whose memory it is matters when it is replayed */
+		op->u.copy.to.identity = op->u.copy.from.identity =
+			0; /* whose memory it is matters when it is replayed */
 	else if (op->kind == FK_OP_SET)
 		op->u.set.to.identity = 0;
 	node->op = op;
@@ -155,10 +156,14 @@ CUresult fk_graph_nodes(CUgraph handle, CUgraphNode *nodes, size_t *count)
 CUresult fk_graph_node_type(CUgraphNode handle, CUgraphNodeType *type)
 {
 	static const int types[] = {
-		[FK_OP_COPY] = CU_GRAPH_NODE_TYPE_MEMCPY, [FK_OP_SET] = CU_GRAPH_NODE_TYPE_MEMSET,
-		[FK_OP_HOST] = CU_GRAPH_NODE_TYPE_HOST, [FK_OP_RECORD] = CU_GRAPH_NODE_TYPE_EVENT_RECORD,
-		[FK_OP_WAIT] = CU_GRAPH_NODE_TYPE_WAIT_EVENT, [FK_OP_EMPTY] = CU_GRAPH_NODE_TYPE_EMPTY,
-		[FK_OP_GRAPH_ALLOC] = CU_GRAPH_NODE_TYPE_MEM_ALLOC, [FK_OP_GRAPH_FREE] = CU_GRAPH_NODE_TYPE_MEM_FREE,
+		[FK_OP_COPY] = CU_GRAPH_NODE_TYPE_MEMCPY,
+		[FK_OP_SET] = CU_GRAPH_NODE_TYPE_MEMSET,
+		[FK_OP_HOST] = CU_GRAPH_NODE_TYPE_HOST,
+		[FK_OP_RECORD] = CU_GRAPH_NODE_TYPE_EVENT_RECORD,
+		[FK_OP_WAIT] = CU_GRAPH_NODE_TYPE_WAIT_EVENT,
+		[FK_OP_EMPTY] = CU_GRAPH_NODE_TYPE_EMPTY,
+		[FK_OP_GRAPH_ALLOC] = CU_GRAPH_NODE_TYPE_MEM_ALLOC,
+		[FK_OP_GRAPH_FREE] = CU_GRAPH_NODE_TYPE_MEM_FREE,
 	};
 	struct fk_graph_node *node = fk_object_find(handle, FK_NODE);
 
@@ -168,7 +173,8 @@ CUresult fk_graph_node_type(CUgraphNode handle, CUgraphNodeType *type)
 	return CUDA_SUCCESS;
 }
 
-static CUresult add_node(CUgraphNode *out, CUgraph handle, const CUgraphNode *dependencies, size_t count, struct fk_op *op)
+static CUresult add_node(CUgraphNode *out, CUgraph handle, const CUgraphNode *dependencies, size_t count,
+			 struct fk_op *op)
 {
 	struct fk_graph *graph = fk_object_find(handle, FK_GRAPH);
 
@@ -188,7 +194,7 @@ CUresult fk_graph_add_empty(CUgraphNode *out, CUgraph graph, const CUgraphNode *
 }
 
 CUresult fk_graph_add_host(CUgraphNode *out, CUgraph graph, const CUgraphNode *dependencies, size_t count,
-	const CUDA_HOST_NODE_PARAMS *parameters)
+			   const CUDA_HOST_NODE_PARAMS *parameters)
 {
 	struct fk_op *op;
 
@@ -248,7 +254,8 @@ CUresult fk_graph_instantiate(CUgraphExec *handle, CUgraph graph_handle, unsigne
 	return CUDA_SUCCESS;
 }
 
-CUresult fk_graph_instantiate_logged(CUgraphExec *handle, CUgraph graph, CUgraphNode *error_node, char *log, size_t size)
+CUresult fk_graph_instantiate_logged(CUgraphExec *handle, CUgraph graph, CUgraphNode *error_node, char *log,
+				     size_t size)
 {
 	CUresult result = fk_graph_instantiate(handle, graph, 0);
 
@@ -283,7 +290,8 @@ CUresult fk_graph_exec_destroy(CUgraphExec handle)
 	return CUDA_SUCCESS;
 }
 
-/* Memory that the last launch allocated and nobody freed: with AUTO_FREE_ON_LAUNCH it goes, else the launch is refused. */
+/* Memory that the last launch allocated and nobody freed: with AUTO_FREE_ON_LAUNCH it goes, else the launch is
+ * refused. */
 static CUresult settle_memory(const struct fk_exec *exec)
 {
 	for (size_t i = 0; i < exec->count; i++) {

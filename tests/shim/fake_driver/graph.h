@@ -1,7 +1,7 @@
 /* Graphs: operations kept to be replayed, in the order they were added (which is one that their edges allow).
  *
- * A graph owns its nodes; an executable owns copies of them. Memory allocated inside a graph has its address for as long
- * as the graph or an executable of it lives, and costs device memory between its two nodes. Guarded by fk.lock. */
+ * A graph owns its nodes; an executable owns copies of them. Memory allocated inside a graph has its address for as
+ * long as the graph or an executable of it lives, and costs device memory between its two nodes. Guarded by fk.lock. */
 #ifndef FK_GRAPH_H
 #define FK_GRAPH_H
 

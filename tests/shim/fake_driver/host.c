@@ -121,8 +121,8 @@ CUresult fk_host_unregister(struct fk_call *call, void *pointer)
 	if (!pointer)
 		return CUDA_ERROR_INVALID_VALUE;
 	if (!block || block->kind != FK_KIND_REGISTERED)
-		return fk_nothing_to_free(call) == CUDA_ERROR_INVALID_VALUE ? CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED :
-			fk_nothing_to_free(call);
+		return fk_nothing_to_free(call) == CUDA_ERROR_INVALID_VALUE ? CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED
+									    : fk_nothing_to_free(call);
 	fk_block_release(block); /* waits for nothing either */
 	return CUDA_SUCCESS;
 }

@@ -1,4 +1,4 @@
-/* Managed memory: one address for all, and what the program advised about it (kept, and told back; nothing migrates). */
+/* Managed memory: one address for all, and what the program advised about it (kept and told; nothing migrates). */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -48,7 +48,8 @@ static struct fk_managed *range(uint64_t address, uint64_t size)
 {
 	struct fk_block *block = fk_block_at(address);
 
-	if (!block || block->kind != FK_KIND_MANAGED || !size || size > block->charge - (address - fk_block_address(block)))
+	if (!block || block->kind != FK_KIND_MANAGED || !size ||
+	    size > block->charge - (address - fk_block_address(block)))
 		return NULL;
 	return (struct fk_managed *)(void *)block;
 }
@@ -56,9 +57,12 @@ static struct fk_managed *range(uint64_t address, uint64_t size)
 static CUresult check_location(const CUmemLocation *location)
 {
 	if (location->type == CU_MEM_LOCATION_TYPE_DEVICE)
-		return fk_device_valid(location->id) && !fk_has(FK_CAP_no_managed) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE;
+		return fk_device_valid(location->id) && !fk_has(FK_CAP_no_managed) ? CUDA_SUCCESS
+										   : CUDA_ERROR_INVALID_DEVICE;
 	return location->type == CU_MEM_LOCATION_TYPE_HOST || location->type == CU_MEM_LOCATION_TYPE_HOST_NUMA ||
-			location->type == CU_MEM_LOCATION_TYPE_HOST_NUMA_CURRENT ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+			       location->type == CU_MEM_LOCATION_TYPE_HOST_NUMA_CURRENT
+		       ? CUDA_SUCCESS
+		       : CUDA_ERROR_INVALID_VALUE;
 }
 
 CUmemLocation fk_managed_location(CUdevice device)
@@ -76,12 +80,13 @@ CUresult fk_managed_advise(CUdeviceptr address, size_t size, CUmem_advise advice
 	CUresult result = CUDA_SUCCESS;
 
 	if (advice == CU_MEM_ADVISE_SET_PREFERRED_LOCATION || advice == CU_MEM_ADVISE_SET_ACCESSED_BY ||
-		advice == CU_MEM_ADVISE_UNSET_ACCESSED_BY)
+	    advice == CU_MEM_ADVISE_UNSET_ACCESSED_BY)
 		result = check_location(&location);
 	if (result != CUDA_SUCCESS)
 		return result;
 	if (!managed)
-		return fk_has(FK_CAP_pageable_access) && !fk_block_at(address) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+		return fk_has(FK_CAP_pageable_access) && !fk_block_at(address) ? CUDA_SUCCESS
+									       : CUDA_ERROR_INVALID_VALUE;
 	switch (advice) {
 	case CU_MEM_ADVISE_SET_READ_MOSTLY:
 	case CU_MEM_ADVISE_UNSET_READ_MOSTLY:
@@ -105,7 +110,7 @@ CUresult fk_managed_advise(CUdeviceptr address, size_t size, CUmem_advise advice
 }
 
 CUresult fk_managed_prefetch(struct fk_call *call, CUdeviceptr address, size_t size, CUmemLocation location,
-	unsigned int flags, CUstream handle)
+			     unsigned int flags, CUstream handle)
 {
 	struct fk_managed *managed = range(address, size);
 	struct fk_stream *stream;
@@ -142,7 +147,8 @@ static void list_accessors(int *out, size_t count, unsigned int accessed_by)
 		out[n++] = CU_DEVICE_INVALID;
 }
 
-CUresult fk_managed_attribute(void *data, size_t size, CUmem_range_attribute attribute, CUdeviceptr address, size_t count)
+CUresult fk_managed_attribute(void *data, size_t size, CUmem_range_attribute attribute, CUdeviceptr address,
+			      size_t count)
 {
 	struct fk_managed *managed = range(address, count);
 	int *out = data;
@@ -180,8 +186,8 @@ CUresult fk_managed_attribute(void *data, size_t size, CUmem_range_attribute att
 	return CUDA_SUCCESS;
 }
 
-CUresult fk_managed_attributes(void **data, size_t *sizes, CUmem_range_attribute *attributes, size_t n, CUdeviceptr address,
-	size_t count)
+CUresult fk_managed_attributes(void **data, size_t *sizes, CUmem_range_attribute *attributes, size_t n,
+			       CUdeviceptr address, size_t count)
 {
 	CUresult result = data && sizes && attributes && n ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 
@@ -198,7 +204,8 @@ CUresult fk_managed_attach(struct fk_call *call, CUstream handle, CUdeviceptr ad
 
 	if (result != CUDA_SUCCESS)
 		return result;
-	if (!block || block->kind != FK_KIND_MANAGED || (size && size != block->size) || (flags != 1 && flags != 2 && flags != 4))
+	if (!block || block->kind != FK_KIND_MANAGED || (size && size != block->size) ||
+	    (flags != 1 && flags != 2 && flags != 4))
 		return CUDA_ERROR_INVALID_VALUE;
 	return fk_submit(stream, fk_op_new(FK_OP_EMPTY));
 }

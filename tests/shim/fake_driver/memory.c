@@ -43,7 +43,7 @@ CUresult fk_mem_alloc(struct fk_call *call, CUdeviceptr *address, size_t size)
 }
 
 CUresult fk_mem_alloc_pitch(struct fk_call *call, CUdeviceptr *address, size_t *pitch, size_t width, size_t height,
-	unsigned int element)
+			    unsigned int element)
 {
 	size_t row = FK_ROUND(width), size;
 	CUresult result;

@@ -19,10 +19,10 @@ __attribute__((constructor)) static void on_load(void)
 #define NV_API(symbol, gate, parameters, body) __attribute__((visibility("default"))) nvmlReturn_t symbol parameters;
 #include "nvml.def"
 #undef NV_API
-#define NV_API(symbol, gate, parameters, body)                                                                      \
-	nvmlReturn_t symbol parameters                                                                              \
-	{                                                                                                           \
-		return FK_NVML_##gate ? (body) : NVML_ERROR_UNINITIALIZED;                                          \
+#define NV_API(symbol, gate, parameters, body)                             \
+	nvmlReturn_t symbol parameters                                     \
+	{                                                                  \
+		return FK_NVML_##gate ? (body) : NVML_ERROR_UNINITIALIZED; \
 	}
 #include "nvml.def"
 #undef NV_API
@@ -31,7 +31,10 @@ __attribute__((visibility("default"))) const char *nvmlErrorString(nvmlReturn_t 
 
 const char *nvmlErrorString(nvmlReturn_t result)
 {
-	static const struct { nvmlReturn_t result; const char *text; } rows[] = {
+	static const struct {
+		nvmlReturn_t result;
+		const char *text;
+	} rows[] = {
 		{NVML_SUCCESS, "success"},
 		{NVML_ERROR_UNINITIALIZED, "not initialised"},
 		{NVML_ERROR_INVALID_ARGUMENT, "invalid argument"},

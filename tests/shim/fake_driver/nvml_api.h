@@ -1,7 +1,8 @@
-/* The types and values of NVML that the simulated libnvidia-ml uses, restated from the public interface, and its bodies.
+/* The types and values of NVML that the simulated libnvidia-ml uses, restated from the public interface, and its
+ * bodies.
  *
- * A device handle is the address of a constant row. Counting of nvmlInit and nvmlShutdown is atomic and everything else is
- * constant or read from the libcuda in the same process, so there is no lock. */
+ * A device handle is the address of a constant row. Counting of nvmlInit and nvmlShutdown is atomic and everything
+ * else is constant or read from the libcuda in the same process, so there is no lock. */
 #ifndef FK_NVML_API_H
 #define FK_NVML_API_H
 

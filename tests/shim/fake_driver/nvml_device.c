@@ -65,7 +65,8 @@ static void uuid_text(int ordinal, char text[48])
 
 	fk_identity_uuid(ordinal, uuid);
 	for (int i = 0; i < 16; i++)
-		at += snprintf(text + at, (size_t)(48 - at), i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x", uuid[i]);
+		at += snprintf(text + at, (size_t)(48 - at), i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x",
+			       uuid[i]);
 }
 
 nvmlReturn_t fk_nvml_by_uuid(const char *uuid, nvmlDevice_t *device)
@@ -144,9 +145,10 @@ nvmlReturn_t fk_nvml_pci(nvmlDevice_t device, nvmlPciInfo_t *info)
 	info->device = FK_PCI_DEVICE(i);
 	info->pciDeviceId = 0x1fa010deu;
 	info->pciSubSystemId = 0x1fa110deu;
-	snprintf(info->busId, sizeof(info->busId), "%08X:%02X:%02X.0", info->domain, info->bus & 0xffu, info->device & 0xffu);
-	snprintf(info->busIdLegacy, sizeof(info->busIdLegacy), "%04X:%02X:%02X.0", info->domain & 0xffffu, info->bus & 0xffu,
-		info->device & 0xffu);
+	snprintf(info->busId, sizeof(info->busId), "%08X:%02X:%02X.0", info->domain, info->bus & 0xffu,
+		 info->device & 0xffu);
+	snprintf(info->busIdLegacy, sizeof(info->busIdLegacy), "%04X:%02X:%02X.0", info->domain & 0xffffu,
+		 info->bus & 0xffu, info->device & 0xffu);
 	return NVML_SUCCESS;
 }
 

@@ -42,13 +42,8 @@ static bool on_host(const struct fk_block *block)
 	return block->kind == FK_KIND_HOST || block->kind == FK_KIND_REGISTERED || block->kind == FK_KIND_ALIAS;
 }
 
-static CUresult context_of(const struct fk_block *block, struct value *value)
-{
-	*value = number((unsigned long long)(uintptr_t)block->ctx); /* NULL for what belongs to no context: VMM and pools */
-	return CUDA_SUCCESS;
-}
-
-static CUresult device_pointer(const struct fk_block *block, uint64_t offset, const struct fk_ctx *ctx, struct value *value)
+static CUresult device_pointer(const struct fk_block *block, uint64_t offset, const struct fk_ctx *ctx,
+			       struct value *value)
 {
 	uint64_t address = fk_block_address(block) + offset;
 
@@ -64,10 +59,11 @@ static CUresult host_pointer(const struct fk_block *block, uint64_t offset, stru
 {
 	const struct fk_mapping *mapping = (const struct fk_mapping *)(const void *)block;
 
-	if (block->kind == FK_KIND_DEVICE || block->kind == FK_KIND_POOL || (block->kind == FK_KIND_VMM && !mapping->host_access))
+	if (block->kind == FK_KIND_DEVICE || block->kind == FK_KIND_POOL ||
+	    (block->kind == FK_KIND_VMM && !mapping->host_access))
 		return CUDA_ERROR_INVALID_VALUE;
-	*value = number(block->kind == FK_KIND_VMM ? fk_block_address(block) + offset :
-		(unsigned long long)(uintptr_t)(block->bytes + offset));
+	*value = number(block->kind == FK_KIND_VMM ? fk_block_address(block) + offset
+						   : (unsigned long long)(uintptr_t)(block->bytes + offset));
 	return CUDA_SUCCESS;
 }
 
@@ -84,7 +80,8 @@ static unsigned int access_flags(const struct fk_block *block, const struct fk_c
 
 static CUresult pool_of(const struct fk_block *block, struct value *value)
 {
-	struct fk_pool *pool = block->kind == FK_KIND_POOL ? ((const struct fk_pool_block *)(const void *)block)->pool : NULL;
+	struct fk_pool *pool =
+		block->kind == FK_KIND_POOL ? ((const struct fk_pool_block *)(const void *)block)->pool : NULL;
 
 	if (!pool)
 		return CUDA_ERROR_INVALID_VALUE;
@@ -102,66 +99,88 @@ static struct value range_of(const struct fk_block *block, bool size)
 	return number(size ? bytes : base);
 }
 
-static CUresult answer(const struct fk_block *block, uint64_t offset, const struct fk_ctx *ctx, int attribute,
-	struct value *value)
+static struct value block_id(const struct fk_block *block)
+{
+	if (block->kind != FK_KIND_VMM)
+		return number(block->id);
+	return number(
+		(uintptr_t)((const struct fk_mapping *)(const void *)block)->handle); /* one memory, mapped often */
+}
+
+/* The attributes that every block has an answer to. */
+static CUresult plain_answer(const struct fk_block *block, const struct fk_ctx *ctx, int attribute, struct value *value)
 {
 	switch (attribute) {
-	case 1:
-		return context_of(block, value);
-	case 2:
+	case CU_POINTER_ATTRIBUTE_CONTEXT: /* NULL for what belongs to no context: mappings and pools */
+		*value = number((uintptr_t)block->ctx);
+		break;
+	case CU_POINTER_ATTRIBUTE_MEMORY_TYPE:
 		*value = integer(on_host(block) ? CU_MEMORYTYPE_HOST : CU_MEMORYTYPE_DEVICE);
-		return CUDA_SUCCESS;
-	case 3:
+		break;
+	case CU_POINTER_ATTRIBUTE_SYNC_MEMOPS:
+		*value = boolean(block->sync_memops);
+		break;
+	case CU_POINTER_ATTRIBUTE_BUFFER_ID:
+		*value = number(block->id);
+		break;
+	case CU_POINTER_ATTRIBUTE_IS_MANAGED:
+		*value = boolean(block->kind == FK_KIND_MANAGED);
+		break;
+	case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL:
+		*value = integer(block->device);
+		break;
+	case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE:
+		*value = boolean(block->kind == FK_KIND_DEVICE && !fk_has(FK_CAP_no_ipc));
+		break;
+	case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR:
+	case CU_POINTER_ATTRIBUTE_RANGE_SIZE:
+		*value = range_of(block, attribute == CU_POINTER_ATTRIBUTE_RANGE_SIZE);
+		break;
+	case CU_POINTER_ATTRIBUTE_MAPPED:
+		*value = boolean(true);
+		break;
+	case CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES:
+		*value = number(0);
+		break;
+	case CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE:
+	case CU_POINTER_ATTRIBUTE_IS_HW_DECOMPRESS_CAPABLE:
+		*value = boolean(false);
+		break;
+	case CU_POINTER_ATTRIBUTE_ACCESS_FLAGS:
+		*value = integer((int)access_flags(block, ctx));
+		break;
+	case CU_POINTER_ATTRIBUTE_MAPPING_SIZE:
+		*value = number(block->size);
+		break;
+	case CU_POINTER_ATTRIBUTE_MAPPING_BASE_ADDR:
+		*value = number(fk_block_address(block));
+		break;
+	case CU_POINTER_ATTRIBUTE_MEMORY_BLOCK_ID:
+		*value = block_id(block);
+		break;
+	default:
+		return CUDA_ERROR_INVALID_VALUE;
+	}
+	return CUDA_SUCCESS;
+}
+
+static CUresult answer(const struct fk_block *block, uint64_t offset, const struct fk_ctx *ctx, int attribute,
+		       struct value *value)
+{
+	switch (attribute) {
+	case CU_POINTER_ATTRIBUTE_DEVICE_POINTER:
 		return device_pointer(block, offset, ctx, value);
-	case 4:
+	case CU_POINTER_ATTRIBUTE_HOST_POINTER:
 		return host_pointer(block, offset, value);
-	case 5:
+	case CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE:
+		return pool_of(block, value);
+	case CU_POINTER_ATTRIBUTE_P2P_TOKENS:
 		if (block->kind != FK_KIND_DEVICE)
 			return CUDA_ERROR_INVALID_VALUE;
 		*value = (struct value){.as.tokens = {block->id, 1}, .size = sizeof(value->as.tokens)};
 		return CUDA_SUCCESS;
-	case 6:
-		*value = boolean(block->sync_memops);
-		return CUDA_SUCCESS;
-	case 7:
-	case 20: /* the id of the memory block behind it: one block, one id here */
-		*value = number(block->kind == FK_KIND_VMM && attribute == 20 ?
-			(unsigned long long)(uintptr_t)((const struct fk_mapping *)(const void *)block)->handle : block->id);
-		return CUDA_SUCCESS;
-	case 8:
-		*value = boolean(block->kind == FK_KIND_MANAGED);
-		return CUDA_SUCCESS;
-	case 9:
-		*value = integer(block->device);
-		return CUDA_SUCCESS;
-	case 10:
-		*value = boolean(block->kind == FK_KIND_DEVICE && !fk_has(FK_CAP_no_ipc));
-		return CUDA_SUCCESS;
-	case 11:
-	case 12:
-		*value = range_of(block, attribute == 12);
-		return CUDA_SUCCESS;
-	case 13:
-		*value = boolean(true);
-		return CUDA_SUCCESS;
-	case 14:
-	case 15:
-	case 21: /* no shareable handles, no RDMA, no hardware decompression */
-		*value = attribute == 14 ? number(0) : boolean(false);
-		return CUDA_SUCCESS;
-	case 16:
-		*value = integer((int)access_flags(block, ctx));
-		return CUDA_SUCCESS;
-	case 17:
-		return pool_of(block, value);
-	case 18:
-		*value = number(block->size);
-		return CUDA_SUCCESS;
-	case 19:
-		*value = number(fk_block_address(block));
-		return CUDA_SUCCESS;
 	default:
-		return CUDA_ERROR_INVALID_VALUE;
+		return plain_answer(block, ctx, attribute, value);
 	}
 }
 
@@ -172,9 +191,12 @@ static bool answer_reserved(uint64_t address, int attribute, struct value *value
 
 	if (!fk_vmm_reservation(address, &base, &size))
 		return false;
-	if (attribute != 11 && attribute != 12 && attribute != 13)
+	if (attribute != CU_POINTER_ATTRIBUTE_RANGE_START_ADDR && attribute != CU_POINTER_ATTRIBUTE_RANGE_SIZE &&
+	    attribute != CU_POINTER_ATTRIBUTE_MAPPED)
 		return false;
-	*value = attribute == 13 ? boolean(false) : number(attribute == 11 ? base : size);
+	*value = attribute == CU_POINTER_ATTRIBUTE_MAPPED
+			 ? boolean(false)
+			 : number(attribute == CU_POINTER_ATTRIBUTE_RANGE_SIZE ? size : base);
 	return true;
 }
 
@@ -182,18 +204,18 @@ static bool answer_reserved(uint64_t address, int attribute, struct value *value
 static struct value nothing(int attribute)
 {
 	switch (attribute) {
-	case 5:
+	case CU_POINTER_ATTRIBUTE_P2P_TOKENS:
 		return (struct value){.size = sizeof(CUDA_POINTER_ATTRIBUTE_P2P_TOKENS)};
-	case 9:
+	case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL:
 		return integer(CU_DEVICE_INVALID);
-	case 2:
-	case 6:
-	case 8:
-	case 10:
-	case 13:
-	case 15:
-	case 16:
-	case 21:
+	case CU_POINTER_ATTRIBUTE_MEMORY_TYPE:
+	case CU_POINTER_ATTRIBUTE_SYNC_MEMOPS:
+	case CU_POINTER_ATTRIBUTE_IS_MANAGED:
+	case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE:
+	case CU_POINTER_ATTRIBUTE_MAPPED:
+	case CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE:
+	case CU_POINTER_ATTRIBUTE_ACCESS_FLAGS:
+	case CU_POINTER_ATTRIBUTE_IS_HW_DECOMPRESS_CAPABLE:
 		return integer(0);
 	default:
 		return number(0);
@@ -215,7 +237,7 @@ CUresult fk_pointer_attribute(struct fk_call *call, void *data, CUpointer_attrib
 	struct value value;
 	CUresult result;
 
-	if (!data || attribute < 1 || attribute > 21)
+	if (!data || attribute < 1 || attribute > CU_POINTER_ATTRIBUTE_IS_HW_DECOMPRESS_CAPABLE)
 		return CUDA_ERROR_INVALID_VALUE;
 	if (!block) {
 		if (!answer_reserved(address, attribute, &value))
@@ -230,20 +252,21 @@ CUresult fk_pointer_attribute(struct fk_call *call, void *data, CUpointer_attrib
 }
 
 CUresult fk_pointer_attributes(struct fk_call *call, unsigned int count, CUpointer_attribute *attributes, void **data,
-	CUdeviceptr address)
+			       CUdeviceptr address)
 {
 	struct fk_block *block = visible_at(address);
 
 	if (!count || !attributes || !data)
 		return CUDA_ERROR_INVALID_VALUE;
 	for (unsigned int i = 0; i < count; i++)
-		if (!data[i] || attributes[i] < 1 || attributes[i] > 21)
+		if (!data[i] || attributes[i] < 1 || attributes[i] > CU_POINTER_ATTRIBUTE_IS_HW_DECOMPRESS_CAPABLE)
 			return CUDA_ERROR_INVALID_VALUE;
 	for (unsigned int i = 0; i < count; i++) {
 		struct value value = nothing(attributes[i]);
 		struct value found;
 
-		if (block && answer(block, address - fk_block_address(block), call->ctx, attributes[i], &found) == CUDA_SUCCESS)
+		if (block &&
+		    answer(block, address - fk_block_address(block), call->ctx, attributes[i], &found) == CUDA_SUCCESS)
 			value = found;
 		else if (!block && answer_reserved(address, attributes[i], &found))
 			value = found;
@@ -256,7 +279,7 @@ CUresult fk_pointer_set(const void *value, CUpointer_attribute attribute, CUdevi
 {
 	struct fk_block *block = visible_at(address);
 
-	if (!value || !block || attribute != 6) /* only SYNC_MEMOPS can be set */
+	if (!value || !block || attribute != CU_POINTER_ATTRIBUTE_SYNC_MEMOPS) /* the one that can be set */
 		return CUDA_ERROR_INVALID_VALUE;
 	block->sync_memops = *(const int *)value != 0;
 	return CUDA_SUCCESS;

@@ -127,7 +127,8 @@ static bool grow(struct fk_pool *pool, uint64_t bytes)
 		more = bytes > idle ? bytes - idle : 0;
 		if (!fk_device_charge(pool->device, more))
 			return false;
-	} else if (pool->reserved - pool->used != idle) { /* the charge let this pool's own idle bytes go: take them back */
+	} else if (pool->reserved - pool->used !=
+		   idle) { /* the charge let this pool's own idle bytes go: take them back */
 		if (!fk_device_charge(pool->device, idle)) {
 			fk_device_discharge(pool->device, more);
 			return false;
@@ -210,8 +211,8 @@ static CUresult pool_alloc(struct fk_pool *pool, CUdeviceptr *address, size_t si
 	return fk_submit(stream, fk_op_new(FK_OP_EMPTY));
 }
 
-CUresult fk_pool_alloc_async(struct fk_call *call, CUdeviceptr *address, size_t size, CUmemoryPool handle, CUstream stream_handle,
-	bool named)
+CUresult fk_pool_alloc_async(struct fk_call *call, CUdeviceptr *address, size_t size, CUmemoryPool handle,
+			     CUstream stream_handle, bool named)
 {
 	struct fk_pool *pool = named ? fk_object_find(handle, FK_POOL) : NULL;
 	struct fk_stream *stream;

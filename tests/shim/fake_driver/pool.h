@@ -1,9 +1,9 @@
 /* Memory pools and stream-ordered memory.
  *
- * A pool is a count of bytes: `used` are in allocations, `reserved` are taken from the device; what is between the two is
- * idle and goes back to the device at a synchronising call (down to the release threshold), at a trim, or when the device
- * runs short. Addresses come from the device's arena. A freed allocation stays readable until its free has its turn in the
- * stream, as documented. Allocations made while a stream captures belong to the graph, not to a pool.
+ * A pool is a count of bytes: `used` are in allocations, `reserved` are taken from the device; what is between the
+ * two is idle and goes back to the device at a synchronising call (down to the release threshold), at a trim, or when
+ * the device runs short. Addresses come from the device's arena. A freed allocation stays readable until its free has
+ * its turn in the stream, as documented. Allocations made while a stream captures belong to the graph, not to a pool.
  * Guarded by fk.lock. */
 #ifndef FK_POOL_H
 #define FK_POOL_H

@@ -1,4 +1,4 @@
-/* Memory that a graph allocates: an address for as long as the graph lives, device memory only between its two nodes. */
+/* Memory that a graph allocates: an address while the graph lives, device memory only between its two nodes. */
 #include <stdlib.h>
 
 #include "pool.h"

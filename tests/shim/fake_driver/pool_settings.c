@@ -19,7 +19,8 @@ CUresult fk_pool_create(CUmemoryPool *handle, const CUmemPoolProps *properties)
 
 	if (!handle || !properties || properties->allocType != CU_MEM_ALLOCATION_TYPE_PINNED)
 		return CUDA_ERROR_INVALID_VALUE;
-	if (fk_has(FK_CAP_no_pools) || properties->location.type != CU_MEM_LOCATION_TYPE_DEVICE || properties->handleTypes)
+	if (fk_has(FK_CAP_no_pools) || properties->location.type != CU_MEM_LOCATION_TYPE_DEVICE ||
+	    properties->handleTypes)
 		return CUDA_ERROR_NOT_SUPPORTED; /* host pools and shareable pools: attributes 142, 144 and 119 are 0 */
 	if (!fk_device_valid(properties->location.id))
 		return CUDA_ERROR_INVALID_VALUE;
@@ -52,7 +53,8 @@ CUresult fk_pool_get(CUmemoryPool *handle, CUdevice device, bool current)
 	if (!handle)
 		return CUDA_ERROR_INVALID_VALUE;
 	if (result == CUDA_SUCCESS)
-		*handle = (CUmemoryPool)(void *)(current ? fk.devices[device].current_pool : fk.devices[device].default_pool);
+		*handle = (CUmemoryPool)(void *)(current ? fk.devices[device].current_pool
+							 : fk.devices[device].default_pool);
 	return result;
 }
 
@@ -77,7 +79,8 @@ static CUresult located(const CUmemLocation *location, CUmemAllocationType type)
 	return location->type == CU_MEM_LOCATION_TYPE_DEVICE ? CUDA_SUCCESS : CUDA_ERROR_NOT_SUPPORTED;
 }
 
-CUresult fk_pool_get_located(CUmemoryPool *handle, const CUmemLocation *location, CUmemAllocationType type, bool current)
+CUresult fk_pool_get_located(CUmemoryPool *handle, const CUmemLocation *location, CUmemAllocationType type,
+			     bool current)
 {
 	CUresult result = located(location, type);
 
@@ -176,7 +179,8 @@ CUresult fk_pool_get_access(CUmemAccess_flags *flags, CUmemoryPool handle, const
 {
 	struct fk_pool *pool = fk_object_find(handle, FK_POOL);
 
-	if (!pool || !flags || !location || location->type != CU_MEM_LOCATION_TYPE_DEVICE || !fk_device_valid(location->id))
+	if (!pool || !flags || !location || location->type != CU_MEM_LOCATION_TYPE_DEVICE ||
+	    !fk_device_valid(location->id))
 		return CUDA_ERROR_INVALID_VALUE;
 	*flags = pool->access[location->id];
 	return CUDA_SUCCESS;

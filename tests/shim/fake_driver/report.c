@@ -40,7 +40,8 @@ static void report_name(char *name, size_t size)
 	const char *mark = strstr(fk_config.report, "%p");
 
 	if (mark)
-		snprintf(name, size, "%.*s%d%s", (int)(mark - fk_config.report), fk_config.report, (int)getpid(), mark + 2);
+		snprintf(name, size, "%.*s%d%s", (int)(mark - fk_config.report), fk_config.report, (int)getpid(),
+			 mark + 2);
 	else
 		snprintf(name, size, "%s", fk_config.report);
 }

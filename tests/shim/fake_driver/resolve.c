@@ -27,7 +27,7 @@ static const struct fk_symbol_row *best_row(const char *name, int version, bool 
 }
 
 CUresult fk_get_proc_address(const char *name, void **function, int version, cuuint64_t flags,
-	CUdriverProcAddressQueryResult *status)
+			     CUdriverProcAddressQueryResult *status)
 {
 	const struct fk_symbol_row *row;
 	bool exists;
@@ -37,14 +37,18 @@ CUresult fk_get_proc_address(const char *name, void **function, int version, cuu
 	row = best_row(name, version, flags == CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM, &exists);
 	*function = row ? row->function : NULL;
 	if (status)
-		*status = row ? CU_GET_PROC_ADDRESS_SUCCESS :
-			exists ? CU_GET_PROC_ADDRESS_VERSION_NOT_SUFFICIENT : CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND;
+		*status = row      ? CU_GET_PROC_ADDRESS_SUCCESS
+			  : exists ? CU_GET_PROC_ADDRESS_VERSION_NOT_SUFFICIENT
+				   : CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND;
 	return row ? CUDA_SUCCESS : CUDA_ERROR_NOT_FOUND;
 }
 
 CUresult fk_error_text(CUresult error, const char **text, bool name)
 {
-	static const struct { int value; const char *name, *text; } rows[] = {
+	static const struct {
+		int value;
+		const char *name, *text;
+	} rows[] = {
 #define FK_ERROR(value, name, text) {value, "CUDA_" #name, text},
 #include "errors.def"
 #undef FK_ERROR

@@ -1,9 +1,10 @@
 /* The simulated machine: what exists, who owns it, and the one lock over all of it.
  *
- * Everything here is guarded by fk.lock except what says "atomic". The entry of a call takes the lock and its exit gives
- * it back (entry.c); nothing below the entry locks, and only the running of a host function lets go of it (work.c).
- * Ownership: a context owns its streams, events and the blocks on its list; pools, handles, reservations and graphs belong
- * to the process. A destroyed context's shell stays for ever, because threads may still have it current. */
+ * Everything here is guarded by fk.lock except what says "atomic". The entry of a call takes the lock and its exit
+ * gives it back (entry.c); nothing below the entry locks, and only the running of a host function lets go of it
+ * (work.c).
+ * Ownership: a context owns its streams, events and the blocks on its list; pools, handles, reservations and graphs
+ * belong to the process. A destroyed context's shell stays for ever, because threads may still have it current. */
 #ifndef FK_STATE_H
 #define FK_STATE_H
 
@@ -43,7 +44,7 @@ struct fk_ctx {
 	uint64_t id;
 	bool primary, alive;
 	unsigned int references; /* of a primary context: retains; else 1, and what cuCtxAttach adds */
-	CUresult sticky;	 /* answered by everything once set */
+	CUresult sticky;  /* answered by everything once set */
 	struct fk_block *blocks;
 	struct fk_stream *streams; /* every one, the two default kinds included */
 	struct fk_stream *legacy;
@@ -64,7 +65,7 @@ struct fk_device {
 struct fk_state {
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* a host function returned */
-	_Atomic int life;	/* atomic: FK_FRESH ... */
+	_Atomic int life; /* atomic: FK_FRESH ... */
 	struct fk_device devices[FK_DEVICES_MAX];
 	struct fk_tree blocks, objects, reservations;
 	struct fk_capture *captures;

@@ -149,7 +149,8 @@ CUresult fk_stream_synchronize(struct fk_call *call, CUstream handle)
 	return fk_usable(ctx);
 }
 
-CUresult fk_stream_add_host(struct fk_call *call, CUstream handle, CUhostFn function, CUstreamCallback callback, void *data)
+CUresult fk_stream_add_host(struct fk_call *call, CUstream handle, CUhostFn function, CUstreamCallback callback,
+			    void *data)
 {
 	struct fk_stream *stream;
 	struct fk_op *op;

@@ -1,7 +1,7 @@
 /* Streams and events as objects: making, finding and ending them. What runs on them is in work.h.
  *
- * A destroyed stream's queue still runs; its memory goes when the queue is empty and nobody waits for it (fk_stream_reap).
- * Guarded by fk.lock. Errors are the documented ones. */
+ * A destroyed stream's queue still runs; its memory goes when the queue is empty and nobody waits for it
+ * (fk_stream_reap). Guarded by fk.lock. Errors are the documented ones. */
 #ifndef FK_STREAM_H
 #define FK_STREAM_H
 

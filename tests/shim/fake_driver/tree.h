@@ -18,11 +18,11 @@ struct fk_tree {
 	struct fk_node *root;
 };
 
-#define FK_CONTAINER(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
+#define FK_CONTAINER(pointer, type, member) ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
 
 void fk_tree_insert(struct fk_tree *tree, struct fk_node *node, uint64_t key, uint64_t sub);
 void fk_tree_remove(struct fk_tree *tree, struct fk_node *node);
-struct fk_node *fk_tree_floor(const struct fk_tree *tree, uint64_t key);		 /* the last with key <= `key`, or NULL */
+struct fk_node *fk_tree_floor(const struct fk_tree *tree, uint64_t key);   /* the last with key <= `key`, or NULL */
 struct fk_node *fk_tree_ceiling(const struct fk_tree *tree, uint64_t key, uint64_t sub); /* the first >= (key, sub) */
 
 #endif

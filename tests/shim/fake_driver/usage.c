@@ -1,4 +1,5 @@
-/* The one thing libnvidia-ml asks of this library, if it is loaded in the same process: what is in use. Not part of CUDA. */
+/* The one thing libnvidia-ml asks of this library, if it is loaded in the same process: what is in use. Not part of
+ * CUDA. */
 #include "state.h"
 
 __attribute__((visibility("default"))) int fakecuda_device_usage(int ordinal, uint64_t *used_bytes);

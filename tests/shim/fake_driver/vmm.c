@@ -2,111 +2,13 @@
 
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "api.h"
 #include "device.h"
 
 #define FK_HOST_FILE (64ull << 30)
 
-struct reservation {
-	struct fk_node node;
-	uint64_t size;
-};
-
 static struct fk_arena host_arena;
-
-static struct reservation *reservation_at(uint64_t address)
-{
-	struct fk_node *node = fk_tree_floor(&fk.reservations, address);
-	struct reservation *reservation = node ? FK_CONTAINER(node, struct reservation, node) : NULL;
-
-	return reservation && address - node->key < reservation->size ? reservation : NULL;
-}
-
-bool fk_vmm_same_reservation(uint64_t one, uint64_t other)
-{
-	return reservation_at(one) && reservation_at(one) == reservation_at(other);
-}
-
-bool fk_vmm_reservation(uint64_t address, uint64_t *base, uint64_t *size)
-{
-	struct reservation *reservation = reservation_at(address);
-
-	if (!reservation)
-		return false;
-	*base = reservation->node.key;
-	*size = reservation->size;
-	return true;
-}
-
-/* Addresses for nobody: at the hint if that is free, else anywhere aligned. 0: none. */
-static uint64_t reserve(uint64_t size, uint64_t alignment, uint64_t hint)
-{
-	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-	uint64_t room = size + alignment, start, first;
-	void *range;
-
-	if (hint && hint % alignment == 0) {
-		range = mmap((void *)(uintptr_t)hint, size, PROT_NONE, flags | MAP_FIXED_NOREPLACE, -1, 0);
-		if (range != MAP_FAILED && (uint64_t)(uintptr_t)range == hint)
-			return hint;
-		if (range != MAP_FAILED)
-			munmap(range, size);
-	}
-	if (room < size)
-		return 0;
-	range = mmap(NULL, room, PROT_NONE, flags, -1, 0);
-	if (range == MAP_FAILED)
-		return 0;
-	start = (uint64_t)(uintptr_t)range;
-	first = (start + alignment - 1) & ~(alignment - 1);
-	if (first > start)
-		munmap(range, first - start);
-	if (first + size < start + room)
-		munmap((void *)(uintptr_t)(first + size), start + room - first - size);
-	madvise((void *)(uintptr_t)first, size, MADV_DONTDUMP);
-	return first;
-}
-
-CUresult fk_vmm_reserve(CUdeviceptr *address, size_t size, size_t alignment, CUdeviceptr hint, unsigned long long flags)
-{
-	struct reservation *reservation;
-	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), base;
-
-	if (fk_has(FK_CAP_no_vmm))
-		return CUDA_ERROR_NOT_SUPPORTED;
-	if (!address || !size || size % page || hint % page || (alignment & (alignment - 1)) || flags)
-		return CUDA_ERROR_INVALID_VALUE;
-	base = reserve(size, alignment > FK_GRANULARITY ? alignment : FK_GRANULARITY, hint);
-	reservation = base ? calloc(1, sizeof(*reservation)) : NULL;
-	if (!reservation) {
-		if (base)
-			munmap((void *)(uintptr_t)base, size);
-		return CUDA_ERROR_OUT_OF_MEMORY;
-	}
-	reservation->size = size;
-	fk_tree_insert(&fk.reservations, &reservation->node, base, 0);
-	fk_hold(FK_FIGURE_reserved_va_bytes, size);
-	*address = base;
-	return CUDA_SUCCESS;
-}
-
-CUresult fk_vmm_free_address(CUdeviceptr address, size_t size)
-{
-	struct reservation *reservation = reservation_at(address);
-	struct fk_node *inside = fk_tree_ceiling(&fk.blocks, address, 0);
-
-	if (!reservation || reservation->node.key != address || reservation->size != size)
-		return CUDA_ERROR_INVALID_VALUE;
-	if (inside && inside->key < address + size)
-		return CUDA_ERROR_INVALID_VALUE; /* something is still mapped there */
-	fk_tree_remove(&fk.reservations, &reservation->node);
-	munmap((void *)(uintptr_t)address, size);
-	fk_drop(FK_FIGURE_reserved_va_bytes, size);
-	free(reservation);
-	return CUDA_SUCCESS;
-}
 
 static bool is_host_type(int type)
 {
@@ -121,8 +23,9 @@ static CUresult check_properties(const CUmemAllocationProp *properties)
 	if (properties->type != CU_MEM_ALLOCATION_TYPE_PINNED)
 		return CUDA_ERROR_INVALID_VALUE;
 	if (location->type == CU_MEM_LOCATION_TYPE_DEVICE)
-		return !fk_device_valid(location->id) ? CUDA_ERROR_INVALID_DEVICE :
-			properties->requestedHandleTypes ? CUDA_ERROR_NOT_SUPPORTED : CUDA_SUCCESS; /* attribute 103 is 0 */
+		return !fk_device_valid(location->id)     ? CUDA_ERROR_INVALID_DEVICE
+		       : properties->requestedHandleTypes ? CUDA_ERROR_NOT_SUPPORTED
+							  : CUDA_SUCCESS; /* attribute 103 is 0 */
 	if (!is_host_type(location->type) || (!numa && properties->requestedHandleTypes))
 		return CUDA_ERROR_INVALID_VALUE;
 	if (fk_has(FK_CAP_no_host_vmm))
@@ -173,7 +76,7 @@ static bool back_with_host(struct fk_vmm_handle *handle)
 }
 
 CUresult fk_vmm_create(CUmemGenericAllocationHandle *out, size_t size, const CUmemAllocationProp *properties,
-	unsigned long long flags)
+		       unsigned long long flags)
 {
 	struct fk_vmm_handle *handle;
 	CUresult result;
@@ -261,18 +164,19 @@ CUresult fk_vmm_retain(CUmemGenericAllocationHandle *out, void *address)
 }
 
 CUresult fk_vmm_map(CUdeviceptr address, size_t size, size_t offset, CUmemGenericAllocationHandle out,
-	unsigned long long flags)
+		    unsigned long long flags)
 {
-	struct reservation *reservation = reservation_at(address);
 	struct fk_vmm_handle *handle = find(out);
 	struct fk_node *next = fk_tree_ceiling(&fk.blocks, address, 0);
+	uint64_t base, room;
 	struct fk_mapping *mapping;
 
 	if (fk_has(FK_CAP_no_vmm))
 		return CUDA_ERROR_NOT_SUPPORTED;
-	if (!handle || !reservation || !size || flags || address % FK_GRANULARITY || size % FK_GRANULARITY)
+	if (!handle || !fk_vmm_reservation(address, &base, &room) || !size || flags || address % FK_GRANULARITY ||
+	    size % FK_GRANULARITY)
 		return CUDA_ERROR_INVALID_VALUE;
-	if (offset != 0 || size > handle->size || address + size > reservation->node.key + reservation->size)
+	if (offset != 0 || size > handle->size || size > room - (address - base))
 		return CUDA_ERROR_INVALID_VALUE; /* cuMemMap: offset must currently be zero */
 	if (fk_block_at(address) || (next && next->key < address + size))
 		return CUDA_ERROR_INVALID_VALUE;
@@ -292,7 +196,7 @@ CUresult fk_vmm_map(CUdeviceptr address, size_t size, size_t offset, CUmemGeneri
 
 /* Calls `visit` on each mapping in the range; false if they do not fill it exactly. visit NULL: only look. */
 static bool each_mapping(uint64_t address, uint64_t size, void (*visit)(struct fk_mapping *, const CUmemAccessDesc *),
-	const CUmemAccessDesc *argument)
+			 const CUmemAccessDesc *argument)
 {
 	uint64_t end = address + size;
 
@@ -315,9 +219,10 @@ static void show_to_cpu(const struct fk_mapping *mapping, unsigned int access)
 
 	if (protection)
 		mmap(at, mapping->block.size, protection, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, host_arena.file,
-			(off_t)mapping->handle->file_offset);
+		     (off_t)mapping->handle->file_offset);
 	else
-		mmap(at, mapping->block.size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+		mmap(at, mapping->block.size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
+		     0);
 }
 
 static void unmap_one(struct fk_mapping *mapping, const CUmemAccessDesc *unused)
@@ -352,7 +257,8 @@ static void set_access(struct fk_mapping *mapping, const CUmemAccessDesc *wanted
 
 static CUresult check_access(uint64_t address, uint64_t size, const CUmemAccessDesc *wanted)
 {
-	bool flags_known = wanted->flags == CU_MEM_ACCESS_FLAGS_PROT_NONE || wanted->flags == CU_MEM_ACCESS_FLAGS_PROT_READ ||
+	bool flags_known = wanted->flags == CU_MEM_ACCESS_FLAGS_PROT_NONE ||
+			   wanted->flags == CU_MEM_ACCESS_FLAGS_PROT_READ ||
 			   wanted->flags == CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
 
 	if (!flags_known)

@@ -1,9 +1,9 @@
 /* Virtual memory management: reservations of addresses, handles of memory, and what is mapped where.
  *
- * Device memory behind a handle is a private, lazily touched mapping; host memory is a piece of one memory file, so that it
- * can also appear, for the CPU, at the addresses where it is mapped. A handle lives until it is released as often as it was
- * created or retained and nothing maps it. Unmapping waits for nothing: work that comes too late is a violation.
- * Guarded by fk.lock. */
+ * Device memory behind a handle is a private, lazily touched mapping; host memory is a piece of one memory file, so
+ * that it can also appear, for the CPU, at the addresses where it is mapped. A handle lives until it is released as
+ * often as it was created or retained and nothing maps it. Unmapping waits for nothing: work that comes too late is a
+ * violation. Guarded by fk.lock. */
 #ifndef FK_VMM_H
 #define FK_VMM_H
 

@@ -1,5 +1,6 @@
-/* Prints the size and the offsets of every structure that cuda_api.h restates: once from it, and once (-DFK_VENDOR) from the
- * vendor's cuda.h, to be compared. Members are named in the vendor's words; where ours differ a macro says so. */
+/* Prints the size and the offsets of every structure that cuda_api.h restates: once from it, and once (-DFK_VENDOR)
+ * from the vendor's cuda.h, to be compared. Members are named in the vendor's words; where ours differ a macro says
+ * so. */
 #include <stddef.h>
 #include <stdio.h>
 

@@ -11,20 +11,20 @@
 #define ROUNDS 60
 #define WORDS 4096u
 
-#define CHECK(call)                                                                                                 \
-	do {                                                                                                        \
-		CUresult check_result = (call);                                                                     \
-		if (check_result != CUDA_SUCCESS) {                                                                 \
-			fprintf(stderr, "%s:%d: %s: %d\n", __FILE__, __LINE__, #call, (int)check_result);           \
-			exit(1);                                                                                    \
-		}                                                                                                   \
+#define CHECK(call)                                                                                       \
+	do {                                                                                              \
+		CUresult check_result = (call);                                                           \
+		if (check_result != CUDA_SUCCESS) {                                                       \
+			fprintf(stderr, "%s:%d: %s: %d\n", __FILE__, __LINE__, #call, (int)check_result); \
+			exit(1);                                                                          \
+		}                                                                                         \
 	} while (0)
-#define REQUIRE(condition)                                                                                          \
-	do {                                                                                                        \
-		if (!(condition)) {                                                                                 \
-			fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);                     \
-			exit(1);                                                                                    \
-		}                                                                                                   \
+#define REQUIRE(condition)                                                                      \
+	do {                                                                                    \
+		if (!(condition)) {                                                             \
+			fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
+			exit(1);                                                                \
+		}                                                                               \
 	} while (0)
 
 static CUcontext shared;
@@ -74,9 +74,10 @@ static void use_registered_memory(CUstream stream, unsigned int value)
 
 static void use_mapped_memory(CUstream stream, unsigned int value)
 {
-	CUmemAllocationProp properties = {.type = CU_MEM_ALLOCATION_TYPE_PINNED, .location = {CU_MEM_LOCATION_TYPE_HOST_NUMA, 0}};
+	CUmemAllocationProp properties = {.type = CU_MEM_ALLOCATION_TYPE_PINNED,
+					  .location = {CU_MEM_LOCATION_TYPE_HOST_NUMA, 0}};
 	CUmemAccessDesc access[] = {{{CU_MEM_LOCATION_TYPE_DEVICE, 0}, CU_MEM_ACCESS_FLAGS_PROT_READWRITE},
-		{{CU_MEM_LOCATION_TYPE_HOST_NUMA, 0}, CU_MEM_ACCESS_FLAGS_PROT_READWRITE}};
+				    {{CU_MEM_LOCATION_TYPE_HOST_NUMA, 0}, CU_MEM_ACCESS_FLAGS_PROT_READWRITE}};
 	size_t size = 2u << 20;
 	CUmemGenericAllocationHandle handle;
 	CUdeviceptr address;

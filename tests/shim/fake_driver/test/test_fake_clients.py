@@ -54,6 +54,7 @@ access = d.CUmemAccessDesc()
 access.location, access.flags = properties.location, d.CUmemAccess_flags.CU_MEM_ACCESS_FLAGS_PROT_READWRITE
 ok(d.cuMemSetAccess(base, size, [access], 1))
 ok(d.cuMemsetD8(base, 9, size))
+ok(d.cuCtxSynchronize())  # a memset of device memory is asynchronous, and unmapping does not wait for it
 start = d.CUpointer_attribute.CU_POINTER_ATTRIBUTE_RANGE_START_ADDR
 assert int(ok(d.cuPointerGetAttribute(start, int(base) + 5))) == int(base)
 kind, held = ok(d.cuPointerGetAttributes(2, [d.CUpointer_attribute.CU_POINTER_ATTRIBUTE_MEMORY_TYPE,
@@ -117,8 +118,9 @@ n.nvmlInit()
 handle = n.nvmlDeviceGetHandleByIndex(0)
 assert n.nvmlDeviceGetMemoryInfo(handle).total == n.nvmlDeviceGetMemoryInfo(handle, version=n.nvmlMemory_v2).free == 64 << 20
 assert n.nvmlDeviceGetComputeRunningProcesses(handle) == n.nvmlDeviceGetGraphicsRunningProcesses(handle) == []
-assert n.nvmlDeviceGetHandleByUUID(n.nvmlDeviceGetUUID(handle)).value == handle.value
-assert n.nvmlDeviceGetHandleByPciBusId(n.nvmlDeviceGetPciInfo(handle).busId).value == handle.value
+for again in (n.nvmlDeviceGetHandleByUUID(n.nvmlDeviceGetUUID(handle)),
+              n.nvmlDeviceGetHandleByPciBusId(n.nvmlDeviceGetPciInfo(handle).busId)):
+    assert n.nvmlDeviceGetIndex(again) == 0
 n.nvmlDeviceGetName(handle), n.nvmlDeviceGetUtilizationRates(handle), n.nvmlDeviceGetTemperature(handle, 0)
 n.nvmlDeviceGetPowerUsage(handle), n.nvmlSystemGetDriverVersion(), n.nvmlSystemGetCudaDriverVersion()
 import os

@@ -1,0 +1,102 @@
+"""What the shim restates of the vendor's public headers, compared with them: values, layouts, names and versions.
+
+The headers come with the PyPI package nvidia-cuda-runtime, a test dependency.
+"""
+
+import ctypes
+import importlib.util
+import re
+import subprocess
+from pathlib import Path
+
+import pynvml
+import pytest
+from harness import ROOT
+
+SUBSET = ROOT / "shim/abi/cuda_subset.h"
+NVML_MARK = "/* ---- NVML"
+
+
+@pytest.fixture(scope="module")
+def include():
+    """The folder that holds cuda.h."""
+    found = importlib.util.find_spec("nvidia")
+    folders = [Path(place) for place in found.submodule_search_locations] if found else []
+    headers = [header for folder in folders for header in folder.glob("*/include/cuda.h")]
+    assert headers, "nvidia-cuda-runtime is a test dependency: run `make test`"
+    return headers[0].parent
+
+
+def cuda_part():
+    return SUBSET.read_text().split(NVML_MARK)[0]
+
+
+def constants(text):
+    """Every enumerator and every numeric macro."""
+    named = re.findall(r"^\t(\w+) = (\d+)", text, re.MULTILINE)
+    named += re.findall(r"^#define (\w+) (0x[0-9a-f]+|\d+)u?$", text, re.MULTILINE)
+    return {name: int(value, 0) for name, value in named}
+
+
+def compile_c(tmp_path, source, *flags):
+    path = tmp_path / "program.c"
+    path.write_text(source)
+    subprocess.run(["cc", "-std=gnu11", *flags, "-o", tmp_path / "program", path], check=True)
+    return subprocess.run([tmp_path / "program"], capture_output=True, text=True, check=True).stdout
+
+
+def test_cuda_constants_have_the_vendors_values(tmp_path, include):
+    ours = constants(cuda_part())
+    assert len(ours) > 70
+    rows = "".join(f'printf("{name} %lld\\n", (long long)({name}));\n' for name in ours)
+    out = compile_c(tmp_path, f"#include <stdio.h>\n#include <cuda.h>\nint main(void) {{\n{rows}}}\n", f"-I{include}")
+    assert {line.split()[0]: int(line.split()[1]) for line in out.splitlines()} == ours
+
+
+def test_cuda_types_have_the_vendors_sizes(tmp_path, include):
+    types = ["CUdevice", "CUdeviceptr", "CUcontext", "CUstream", "CUevent", "CUgraph", "CUmemoryPool", "cuuint64_t"]
+    types += ["CUuuid", "CUipcMemHandle", "CUresult", "CUpointer_attribute", "CUmem_advise"]
+    rows = "".join(f'printf("{name} %zu %zu\\n", sizeof({name}), _Alignof({name}));\n' for name in types)
+    main = f"int main(void) {{\n{rows}}}\n"
+    ours = compile_c(tmp_path, f'#include <stdio.h>\n#include "{SUBSET}"\n{main}')
+    assert ours == compile_c(tmp_path, f"#include <stdio.h>\n#include <cuda.h>\n{main}", f"-I{include}")
+
+
+def test_nvml_structures_have_the_bindings_layout(tmp_path):
+    fields = {"nvmlMemory_t": ["total", "free", "used"], "nvmlMemory_v2_t": ["total", "reserved", "free", "used"]}
+    rows = ""
+    for name, members in fields.items():
+        offsets = "".join(f", offsetof({name}, {member})" for member in members)
+        rows += f'printf("{"%zu " * len(members)}%zu\\n", sizeof({name}){offsets});\n'
+    main = f"int main(void) {{\n{rows}}}\n"
+    first, second = pynvml.c_nvmlMemory_t, pynvml.c_nvmlMemory_v2_t
+    theirs = f"{ctypes.sizeof(first)} {first.total.offset} {first.free.offset} {first.used.offset}\n"
+    offsets = (second.total.offset, second.reserved.offset, second.free.offset, second.used.offset)
+    theirs += " ".join(map(str, (ctypes.sizeof(second), *offsets))) + "\n"
+    assert compile_c(tmp_path, f'#include <stdio.h>\n#include "{SUBSET}"\n{main}') == theirs
+
+
+def test_hooked_names_have_the_vendors_versions(include):
+    """Each row is a form that cudaTypedefs.h knows by that version."""
+    typedefs = (include / "cudaTypedefs.h").read_text()
+    rows = re.findall(
+        r'^GB_CUDA_HOOK\((\w+), "(\w+)", (\d+), (\w+),', (ROOT / "shim/hooks.def").read_text(), re.MULTILINE
+    )
+    assert len(rows) > 30
+    for symbol, name, version, stream in rows:
+        form = f"PFN_{name}_v{version}" + ("_ptsz" if stream == "PER_THREAD" else "")
+        assert re.search(rf"\b{form}\b", typedefs), f"{symbol}: no {form}"
+
+
+def test_forms_newer_than_known_are_none(include):
+    """No hooked name has a form that hooks.def lacks, up to the CUDA version that hooks.h says is known."""
+    typedefs = (include / "cudaTypedefs.h").read_text()
+    known = int(re.search(r"GB_CUDA_VERSION_KNOWN = (\d+)", (ROOT / "shim/entry/hooks.h").read_text())[1])
+    rows = re.findall(r'^GB_CUDA_HOOK\(\w+, "(\w+)", (\d+),', (ROOT / "shim/hooks.def").read_text(), re.MULTILINE)
+    ours = {}
+    for name, version in rows:
+        ours.setdefault(name, set()).add(int(version))
+    for name, versions in ours.items():
+        theirs = {int(version) for version in re.findall(rf"\bPFN_{name}_v(\d+)(?:_ptsz)?\b", typedefs)}
+        before_3020 = {version for version in theirs if version < min(versions)}
+        assert {version for version in theirs if version <= known} - before_3020 == versions, name
