@@ -29,3 +29,6 @@ $(BUILD)/fake_driver/libnvidia-ml.so.1: $(fake_driver_nvml:$(fake_driver_dir)/%.
 	$(CC) $(fake_driver_flags) $(fake_driver_link) -Wl,-soname,libnvidia-ml.so.1 \
 		-Wl,--version-script=$(fake_driver_dir)/libnvidia-ml.map -o $@ $(filter %.o,$^) -ldl
 	ln -sf libnvidia-ml.so.1 $(@D)/libnvidia-ml.so
+
+# The names that programs are linked by are made along with the libraries.
+$(BUILD)/fake_driver/libcuda.so: $(BUILD)/fake_driver/libcuda.so.1 ;
