@@ -89,7 +89,8 @@ clean: ## removes everything that was built, .venv as well
 
 test-artifacts: $(SHIM_LIB) $(SHIM_UNIT_LIB) $(FAKE_DRIVER) $(CLIENTS)
 
-$(VENV_PYTHON):
+# What was compiled comes first: a machine without Python, or that cannot reach a package index, still gets it.
+$(VENV_PYTHON): | $(SHIM_LIB) $(FAKE_DRIVER)
 	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer found; name one: make PYTHON=/path/to/python3" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "make: $(PYTHON) cannot make a virtual environment;" \
 		"its venv module may be a package of its own (Debian, Ubuntu: python3-venv)" >&2; exit 1; }
@@ -97,9 +98,10 @@ $(VENV_PYTHON):
 # compat: a plain .pth file. The default is an import hook that costs every start of this Python 20 ms.
 PIP_FLAGS := --quiet --disable-pip-version-check --config-settings editable_mode=compat
 
-# What was compiled comes first: a machine that cannot reach a package index still gets it.
-$(VENV)/.stamp-run: pyproject.toml | $(VENV_PYTHON) $(SHIM_LIB) $(FAKE_DRIVER)
-	$(VENV_PYTHON) -m pip install $(PIP_FLAGS) --editable .
+$(VENV)/.stamp-run: pyproject.toml | $(VENV_PYTHON)
+	@echo "$(VENV_PYTHON) -m pip install --editable ."
+	@$(VENV_PYTHON) -m pip install $(PIP_FLAGS) --editable . || { echo "make: what greenboost needs could not be" \
+		"installed into $(VENV); the library itself is built: $(SHIM_LIB)" >&2; exit 1; }
 	@touch $@
 
 $(VENV)/.stamp-test: $(VENV)/.stamp-run

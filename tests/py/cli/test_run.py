@@ -95,10 +95,14 @@ def test_run_passes_arguments_that_are_no_text_through(library: Path) -> None:
 
 
 def test_run_leaves_no_signal_ignored_that_python_ignores(run: Run) -> None:
+    def signals(field: str, status: str) -> int:
+        # Of signals 32 and up, the C library's own, what is ignored depends on how a process was started.
+        return int(re.findall(rf"{field}:\t(\w+)", status)[0], 16) & 0x7FFFFFFF
+
     plain = subprocess.run(["cat", "/proc/self/status"], capture_output=True, text=True, check=True).stdout
     under = run("cat", "/proc/self/status").stdout
     for field in ("SigIgn", "SigBlk"):
-        assert re.findall(rf"{field}:\t(\w+)", under) == re.findall(rf"{field}:\t(\w+)", plain)
+        assert signals(field, under) == signals(field, plain)
 
 
 def test_run_adds_nothing_to_the_environment_but_what_it_says(library: Path) -> None:
