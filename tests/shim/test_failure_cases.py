@@ -561,3 +561,11 @@ def test_malformed_option_is_one_line_and_counts_as_unset(tmp_path):
     assert len(ended.said) == 1
     assert "GREENBOOST_VRAM_LIMIT=lots" in ended.said[0]
     assert ROOT.name not in ended.said[0]
+
+
+def test_log_is_capped_and_never_on_stdout(tmp_path):
+    source = "init()\nfor _ in range(1200): free(alloc(3 * MIB))"
+    ended = succeed(source, tmp_path, vram_limit="1MiB", log="debug", **CARD)
+    assert ended.out == ""
+    assert len(ended.said) == 1001
+    assert "nothing more will be" in ended.said[-1]
