@@ -76,3 +76,11 @@ def succeed(source: str, tmp_path: Path, **settings) -> Ended:
     assert ended.report["violations"] == []
     assert ended.held() == {}
     return ended
+
+
+def compile_c(tmp_path: Path, source: str, *flags: str, name: str = "program") -> Path:
+    """A program (or, with the flags for it, a library) of C source."""
+    (tmp_path / f"{name}.c").write_text(source)
+    target = tmp_path / name
+    subprocess.run(["cc", "-o", target, tmp_path / f"{name}.c", *flags], check=True)
+    return target

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pynvml
 import pytest
-from harness import ROOT
+from harness import ROOT, compile_c
 
 SUBSET = ROOT / "shim/abi/cuda_subset.h"
 NVML_MARK = "/* ---- NVML"
@@ -38,18 +38,15 @@ def constants(text):
     return {name: int(value, 0) for name, value in named}
 
 
-def compile_c(tmp_path, source, *flags):
-    path = tmp_path / "program.c"
-    path.write_text(source)
-    subprocess.run(["cc", "-std=gnu11", *flags, "-o", tmp_path / "program", path], check=True)
-    return subprocess.run([tmp_path / "program"], capture_output=True, text=True, check=True).stdout
+def output_of(tmp_path, source, *flags):
+    return subprocess.run([compile_c(tmp_path, source, *flags)], capture_output=True, text=True, check=True).stdout
 
 
 def test_cuda_constants_have_the_vendors_values(tmp_path, include):
     ours = constants(cuda_part())
     assert len(ours) > 70
     rows = "".join(f'printf("{name} %lld\\n", (long long)({name}));\n' for name in ours)
-    out = compile_c(tmp_path, f"#include <stdio.h>\n#include <cuda.h>\nint main(void) {{\n{rows}}}\n", f"-I{include}")
+    out = output_of(tmp_path, f"#include <stdio.h>\n#include <cuda.h>\nint main(void) {{\n{rows}}}\n", f"-I{include}")
     assert {line.split()[0]: int(line.split()[1]) for line in out.splitlines()} == ours
 
 
@@ -58,8 +55,8 @@ def test_cuda_types_have_the_vendors_sizes(tmp_path, include):
     types += ["CUuuid", "CUipcMemHandle", "CUresult", "CUpointer_attribute", "CUmem_advise"]
     rows = "".join(f'printf("{name} %zu %zu\\n", sizeof({name}), _Alignof({name}));\n' for name in types)
     main = f"int main(void) {{\n{rows}}}\n"
-    ours = compile_c(tmp_path, f'#include <stdio.h>\n#include "{SUBSET}"\n{main}')
-    assert ours == compile_c(tmp_path, f"#include <stdio.h>\n#include <cuda.h>\n{main}", f"-I{include}")
+    ours = output_of(tmp_path, f'#include <stdio.h>\n#include "{SUBSET}"\n{main}')
+    assert ours == output_of(tmp_path, f"#include <stdio.h>\n#include <cuda.h>\n{main}", f"-I{include}")
 
 
 def test_nvml_structures_have_the_bindings_layout(tmp_path):
@@ -73,7 +70,7 @@ def test_nvml_structures_have_the_bindings_layout(tmp_path):
     theirs = f"{ctypes.sizeof(first)} {first.total.offset} {first.free.offset} {first.used.offset}\n"
     offsets = (second.total.offset, second.reserved.offset, second.free.offset, second.used.offset)
     theirs += " ".join(map(str, (ctypes.sizeof(second), *offsets))) + "\n"
-    assert compile_c(tmp_path, f'#include <stdio.h>\n#include "{SUBSET}"\n{main}') == theirs
+    assert output_of(tmp_path, f'#include <stdio.h>\n#include "{SUBSET}"\n{main}') == theirs
 
 
 def test_hooked_names_have_the_vendors_versions(include):
