@@ -37,7 +37,7 @@ SAME_LAYOUT = $$(setarch -R true 2>/dev/null && echo setarch -R)
 .PHONY: help build shim demo test check lint format docs asan tsan gpu-test clean test-artifacts
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 build: $(SHIM_LIB) $(FAKE_DRIVER) $(VENV)/.stamp-run ## the library, the simulated driver, and .venv with the greenboost command
 

@@ -46,11 +46,6 @@ cancel:
 	return result;
 }
 
-static bool is_fallback(enum gb_tier tier)
-{
-	return tier != GB_TIER_DEVICE;
-}
-
 /* Before host memory is asked for, what streams are done with is given back. If it is not enough, what they still use is the
  * last that can be had: the real allocator waits for it as well. */
 static bool grant_host(const struct gb_block *block)
@@ -67,9 +62,9 @@ static CUresult allocate_in_order(const struct gb_placement *placement, struct g
 
 	for (unsigned i = 0; i < placement->count && result == CUDA_ERROR_OUT_OF_MEMORY; i++) {
 		enum gb_tier tier = placement->order[i];
-		if (is_fallback(tier) && host == NOT_ASKED)
+		if (gb_tier_is_fallback(tier) && host == NOT_ASKED)
 			host = grant_host(block) ? GRANTED : REFUSED;
-		if (is_fallback(tier) && (host == REFUSED || !gb_tier_works(tier, block->device)))
+		if (gb_tier_is_fallback(tier) && (host == REFUSED || !gb_tier_works(tier, block->device)))
 			continue;
 		result = allocate_in(tier, block, request, limit);
 	}

@@ -8,11 +8,6 @@
 #include "ledger/ledger.h"
 #include "lease/local.h"
 
-static bool uses_host(const struct gb_block *block)
-{
-	return gb_block_is_fallback(block);
-}
-
 /* One refusal tells the user; a program that tries sizes until one fits need not tell of each. */
 static enum gb_log_level refusal_level(void)
 {
@@ -71,7 +66,7 @@ bool gb_books_enter(const struct gb_block *block)
 	if (gb_ledger_insert(block, &stale))
 		return false;
 	close_stale(&stale);
-	if (uses_host(block))
+	if (gb_block_is_fallback(block))
 		gb_local_settle(block->size);
 	gb_account_commit(block->device, (enum gb_tier)block->tier, block->size);
 	return true;
@@ -80,7 +75,7 @@ bool gb_books_enter(const struct gb_block *block)
 void gb_books_close(const struct gb_block *block)
 {
 	gb_account_release(block->device, (enum gb_tier)block->tier, block->size);
-	if (uses_host(block))
+	if (gb_block_is_fallback(block))
 		gb_account_release_host(block->size);
 }
 

@@ -19,10 +19,16 @@ struct gb_block {
 	bool stream_ordered; /* from cuMemAllocAsync and its kin: outlives its context (cuCtxDestroy) */
 };
 
-/* Whether the driver knows the block for what the program takes it for. If not, the shim answers questions about it. */
+/* Whether a tier is ours: its blocks lie in host memory, and the shim answers questions about them, because the driver does
+ * not know them for what the program takes them for. */
+static inline bool gb_tier_is_fallback(enum gb_tier tier)
+{
+	return tier != GB_TIER_DEVICE && tier != GB_TIER_UNIFIED;
+}
+
 static inline bool gb_block_is_fallback(const struct gb_block *block)
 {
-	return block->tier != GB_TIER_DEVICE && block->tier != GB_TIER_UNIFIED;
+	return gb_tier_is_fallback((enum gb_tier)block->tier);
 }
 
 #endif

@@ -36,8 +36,10 @@ static int64_t now_ms(void)
 
 static bool take_from_reading(uint64_t bytes)
 {
+	const int64_t now = now_ms();
+
 	pthread_mutex_lock(&lock);
-	bool enough = reading.taken_ms && now_ms() - reading.taken_ms < READING_GOOD_MS && bytes <= reading.left;
+	bool enough = reading.taken_ms && now - reading.taken_ms < READING_GOOD_MS && bytes <= reading.left;
 	if (enough)
 		reading.left -= bytes;
 	pthread_mutex_unlock(&lock);
@@ -46,8 +48,10 @@ static bool take_from_reading(uint64_t bytes)
 
 static void renew_reading(uint64_t left)
 {
+	const int64_t now = now_ms();
+
 	pthread_mutex_lock(&lock);
-	reading.taken_ms = now_ms();
+	reading.taken_ms = now;
 	reading.left = left;
 	pthread_mutex_unlock(&lock);
 }

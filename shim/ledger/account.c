@@ -7,6 +7,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/block.h"
+
 _Static_assert((int)GB_TIER_COUNT <= (int)GB_TIERS_MAX, "a tier has no counters in the page");
 
 /* The counters lie here until they are published, and for good if they cannot be. A mapping of the memfd is laid over
@@ -103,7 +105,7 @@ void gb_account_commit(unsigned device, enum gb_tier tier, uint64_t bytes)
 
 	__atomic_fetch_add(&counter->blocks, 1, __ATOMIC_RELAXED);
 	raise_peak(counter, __atomic_load_n(&counter->bytes, __ATOMIC_RELAXED));
-	if (tier != GB_TIER_DEVICE && tier != GB_TIER_UNIFIED)
+	if (gb_tier_is_fallback(tier))
 		__atomic_fetch_add(&gb_account_page()->device[device].spilled_bytes, bytes, __ATOMIC_RELAXED);
 }
 

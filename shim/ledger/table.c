@@ -5,6 +5,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+_Static_assert(sizeof(struct gb_block) == 40, "table.h says how large a slot is");
+
 enum { SHARD_BITS = 6, SHARDS = 1 << SHARD_BITS, SLOTS_FIRST = 64 };
 
 struct shard {

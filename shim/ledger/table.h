@@ -1,7 +1,7 @@
 /* Blocks by their first byte: 64 shards, each an open-addressed table under its own lock.
  *
  * Linear probing, kept at most 3/4 full; removal shifts the run back, so there are no tombstones and a table's speed does
- * not depend on its history. 48 bytes a slot. Same contract as ledger.h. */
+ * not depend on its history. 40 bytes a slot. Same contract as ledger.h. */
 #ifndef GB_LEDGER_TABLE_H
 #define GB_LEDGER_TABLE_H
 
