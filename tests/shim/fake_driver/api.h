@@ -123,6 +123,8 @@ CUresult fk_vmm_map(CUdeviceptr address, size_t size, size_t offset, CUmemGeneri
 		    unsigned long long flags);
 CUresult fk_vmm_unmap(CUdeviceptr address, size_t size);
 CUresult fk_vmm_set_access(CUdeviceptr address, size_t size, const CUmemAccessDesc *list, size_t count);
+CUresult fk_vmm_export(void *shareable, CUmemGenericAllocationHandle handle, int type, unsigned long long flags);
+CUresult fk_vmm_import(CUmemGenericAllocationHandle *out, void *shareable, int type);
 CUresult fk_vmm_get_access(unsigned long long *flags, const CUmemLocation *location, CUdeviceptr address);
 
 /* pool.c, pool_settings.c */
@@ -156,6 +158,7 @@ CUresult fk_stream_wait_event(struct fk_call *call, CUstream stream, CUevent han
 CUresult fk_event_create(struct fk_call *call, CUevent *handle, unsigned int flags);
 CUresult fk_event_destroy(CUevent handle);
 CUresult fk_event_record(struct fk_call *call, CUevent handle, CUstream stream, unsigned int flags);
+CUresult fk_event_record_context(CUcontext handle, CUevent event_handle);
 CUresult fk_event_query(CUevent handle);
 CUresult fk_event_synchronize(CUevent handle);
 CUresult fk_event_elapsed(float *milliseconds, CUevent start, CUevent end);

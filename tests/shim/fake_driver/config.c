@@ -8,6 +8,8 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "model.h"
+
 struct fk_config fk_config;
 static bool silent; /* while the second library reads the same environment */
 
@@ -48,10 +50,37 @@ static uint64_t read_size(const char *name, uint64_t fallback)
 	errno = 0;
 	value = strtoull(text, &end, 0);
 	for (size_t i = 0; errno == 0 && end != text && i < sizeof(units) / sizeof(*units); i++)
-		if (strcasecmp(end, units[i].unit) == 0)
+		if (strcasecmp(end, units[i].unit) == 0 && value <= UINT64_MAX >> units[i].shift)
 			return (uint64_t)value << units[i].shift;
 	fk_say("%s=%s is not a size", name, text);
 	return fallback;
+}
+
+static double read_gbps(const char *name, double fallback)
+{
+	const char *text = getenv(name);
+	double value;
+	char *end;
+
+	if (!text || !*text)
+		return fallback;
+	value = strtod(text, &end);
+	if (end != text && !*end && value >= 0.001 && value <= 1e6)
+		return value;
+	fk_say("%s=%s is not a bandwidth in GB/s, 0.001 to 1000000", name, text);
+	return fallback;
+}
+
+static void read_model(void)
+{
+	fk_config.model_gbps[FK_MODEL_DEVICE] = read_gbps("FAKECUDA_MODEL_DEVICE_GBPS", 500);
+	fk_config.model_gbps[FK_MODEL_LINK] = read_gbps("FAKECUDA_MODEL_LINK_GBPS", 25);
+	fk_config.model_gbps[FK_MODEL_FAULT] = read_gbps("FAKECUDA_MODEL_FAULT_GBPS", 5);
+	fk_config.model_window_bytes = read_size("FAKECUDA_MODEL_WINDOW", FK_MODEL_WINDOW);
+	if (fk_config.model_window_bytes == 0 || fk_config.model_window_bytes > FK_MODEL_WINDOW_MAX) {
+		fk_say("FAKECUDA_MODEL_WINDOW: 1 byte to 1 GiB");
+		fk_config.model_window_bytes = FK_MODEL_WINDOW;
+	}
 }
 
 static unsigned int read_caps(const char *text)
@@ -95,10 +124,12 @@ void fk_config_read(bool complain)
 	fk_config.defer = (unsigned int)read_size("FAKECUDA_DEFER", 0);
 	fk_config.caps = read_caps(getenv("FAKECUDA_CAPS"));
 	fk_config.nvml_reversed = read_size("FAKECUDA_NVML_REVERSED", 0) != 0;
+	fk_config.populate = read_size("FAKECUDA_POPULATE", 0) != 0;
 	fk_config.vram_bytes = read_size("FAKECUDA_VRAM", 1ull << 30);
 	fk_config.nvml_reserved_bytes = read_size("FAKECUDA_NVML_RESERVED", 0);
 	fk_config.max_registration_bytes = read_size(
 		"FAKECUDA_MAX_REGISTRATION", fk_has(FK_CAP_huge_registration_fails) ? 512ull << 30 : UINT64_MAX);
+	read_model();
 	snprintf(fk_config.report, sizeof(fk_config.report), "%s", report ? report : "");
 	silent = false;
 }

@@ -22,10 +22,12 @@ struct fk_config {
 	int driver_version;
 	unsigned int defer;
 	unsigned int caps; /* bit 1 << enum fk_cap */
-	bool nvml_reversed;
+	bool nvml_reversed, populate;
 	uint64_t vram_bytes;   /* of each device */
 	uint64_t nvml_reserved_bytes;  /* nvmlMemory_v2_t.reserved */
 	uint64_t max_registration_bytes; /* UINT64_MAX: no limit */
+	double model_gbps[3];  /* by enum fk_model_server; 10^9 bytes a second */
+	uint64_t model_window_bytes;
 	char report[1024];   /* "" for none */
 };
 

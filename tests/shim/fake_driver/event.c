@@ -58,22 +58,11 @@ CUresult fk_event_destroy(CUevent handle)
 	return CUDA_SUCCESS;
 }
 
-CUresult fk_event_record(struct fk_call *call, CUevent handle, CUstream stream_handle, unsigned int flags)
+static CUresult submit_record(struct fk_stream *stream, struct fk_event *event)
 {
-	struct fk_event *event = fk_object_find(handle, FK_EVENT);
-	struct fk_stream *stream;
-	struct fk_op *op;
-	CUresult result = fk_stream_of(call, stream_handle, &stream);
+	struct fk_op *op = fk_op_new(FK_OP_RECORD);
+	CUresult result;
 
-	if (result != CUDA_SUCCESS)
-		return result;
-	if (!event || event->ctx != stream->ctx)
-		return CUDA_ERROR_INVALID_HANDLE;
-	if (flags > 1)
-		return CUDA_ERROR_INVALID_VALUE;
-	if (stream->capture && !flags)
-		return fk_capture_record(stream, event);
-	op = fk_op_new(FK_OP_RECORD);
 	if (!op)
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	op->u.record.event = event;
@@ -88,11 +77,67 @@ CUresult fk_event_record(struct fk_call *call, CUevent handle, CUstream stream_h
 	return result;
 }
 
+CUresult fk_event_record(struct fk_call *call, CUevent handle, CUstream stream_handle, unsigned int flags)
+{
+	struct fk_event *event = fk_object_find(handle, FK_EVENT);
+	struct fk_stream *stream;
+	CUresult result = fk_stream_of(call, stream_handle, &stream);
+
+	if (result != CUDA_SUCCESS)
+		return result;
+	if (!event || event->ctx != stream->ctx)
+		return CUDA_ERROR_INVALID_HANDLE;
+	if (flags > 1)
+		return CUDA_ERROR_INVALID_VALUE;
+	if (stream->capture && !flags)
+		return fk_capture_record(stream, event);
+	return submit_record(stream, event);
+}
+
+static CUresult submit_wait(struct fk_stream *stream, struct fk_stream *other, uint64_t seq)
+{
+	struct fk_op *op = fk_op_new(FK_OP_WAIT);
+
+	if (!op)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	op->u.wait.stream = other;
+	op->u.wait.seq = seq;
+	return fk_submit(stream, op);
+}
+
+/* A stream of its own that waits for what every other has queued, and then records. Destroyed from the start: it goes
+ * when it has run. */
+CUresult fk_event_record_context(CUcontext handle, CUevent event_handle)
+{
+	struct fk_event *event = fk_object_find(event_handle, FK_EVENT);
+	struct fk_ctx *ctx = fk_object_find(handle, FK_CONTEXT);
+	struct fk_stream *all;
+	CUresult result = fk_has(FK_CAP_no_context_events) ? CUDA_ERROR_NOT_SUPPORTED : fk_usable(ctx);
+
+	if (result != CUDA_SUCCESS)
+		return result;
+	if (!event || event->ctx != ctx)
+		return CUDA_ERROR_INVALID_HANDLE;
+	result = fk_capture_conflict(ctx, NULL);
+	if (result != CUDA_SUCCESS)
+		return result;
+	all = fk_stream_new(ctx, CU_STREAM_NON_BLOCKING, 0, 0);
+	if (!all)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	for (struct fk_stream *stream = all->next; stream && result == CUDA_SUCCESS; stream = stream->next)
+		if (stream->head)
+			result = submit_wait(all, stream, stream->tail->seq);
+	if (result == CUDA_SUCCESS)
+		result = submit_record(all, event);
+	all->destroyed = true;
+	fk_stream_reap(all);
+	return result;
+}
+
 CUresult fk_stream_wait_event(struct fk_call *call, CUstream stream_handle, CUevent handle, unsigned int flags)
 {
 	struct fk_event *event = fk_object_find(handle, FK_EVENT);
 	struct fk_stream *stream;
-	struct fk_op *op;
 	CUresult result = fk_stream_of(call, stream_handle, &stream);
 
 	if (result != CUDA_SUCCESS)
@@ -109,12 +154,7 @@ CUresult fk_stream_wait_event(struct fk_call *call, CUstream stream_handle, CUev
 	}
 	if (!event->pending)
 		return CUDA_SUCCESS;
-	op = fk_op_new(FK_OP_WAIT);
-	if (!op)
-		return CUDA_ERROR_OUT_OF_MEMORY;
-	op->u.wait.stream = event->pending->stream;
-	op->u.wait.seq = event->pending->seq;
-	return fk_submit(stream, op);
+	return submit_wait(stream, event->pending->stream, event->pending->seq);
 }
 
 static CUresult find_event(CUevent handle, struct fk_event **event)

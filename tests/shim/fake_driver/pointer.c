@@ -107,6 +107,13 @@ static struct value block_id(const struct fk_block *block)
 		(uintptr_t)((const struct fk_mapping *)(const void *)block)->handle); /* one memory, mapped often */
 }
 
+static unsigned long long handle_types(const struct fk_block *block)
+{
+	const struct fk_mapping *mapping = (const struct fk_mapping *)(const void *)block;
+
+	return block->kind == FK_KIND_VMM ? (unsigned int)mapping->handle->properties.requestedHandleTypes : 0;
+}
+
 /* The attributes that every block has an answer to. */
 static CUresult plain_answer(const struct fk_block *block, const struct fk_ctx *ctx, int attribute, struct value *value)
 {
@@ -140,7 +147,7 @@ static CUresult plain_answer(const struct fk_block *block, const struct fk_ctx *
 		*value = boolean(true);
 		break;
 	case CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES:
-		*value = number(0);
+		*value = number(handle_types(block));
 		break;
 	case CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE:
 	case CU_POINTER_ATTRIBUTE_IS_HW_DECOMPRESS_CAPABLE:

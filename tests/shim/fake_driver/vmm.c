@@ -1,5 +1,6 @@
 #include "vmm.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -15,6 +16,16 @@ static bool is_host_type(int type)
 	return type == CU_MEM_LOCATION_TYPE_HOST || type == CU_MEM_LOCATION_TYPE_HOST_NUMA;
 }
 
+/* File descriptors, where attribute 103 says so; no other kind is simulated. */
+static CUresult check_types(const CUmemAllocationProp *properties)
+{
+	bool host = is_host_type(properties->location.type);
+	bool may = fk_has(FK_CAP_posix_fd) && !(host && fk_has(FK_CAP_no_host_fd));
+	int possible = may ? CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR : 0;
+
+	return properties->requestedHandleTypes & ~possible ? CUDA_ERROR_NOT_SUPPORTED : CUDA_SUCCESS;
+}
+
 static CUresult check_properties(const CUmemAllocationProp *properties)
 {
 	const CUmemLocation *location = &properties->location;
@@ -23,16 +34,14 @@ static CUresult check_properties(const CUmemAllocationProp *properties)
 	if (properties->type != CU_MEM_ALLOCATION_TYPE_PINNED)
 		return CUDA_ERROR_INVALID_VALUE;
 	if (location->type == CU_MEM_LOCATION_TYPE_DEVICE)
-		return !fk_device_valid(location->id)     ? CUDA_ERROR_INVALID_DEVICE
-		       : properties->requestedHandleTypes ? CUDA_ERROR_NOT_SUPPORTED
-							  : CUDA_SUCCESS; /* attribute 103 is 0 */
+		return fk_device_valid(location->id) ? check_types(properties) : CUDA_ERROR_INVALID_DEVICE;
 	if (!is_host_type(location->type) || (!numa && properties->requestedHandleTypes))
 		return CUDA_ERROR_INVALID_VALUE;
 	if (fk_has(FK_CAP_no_host_vmm))
 		return CUDA_ERROR_NOT_SUPPORTED;
 	if (numa && location->id != 0) /* node 0 is the one with memory; cpuless-numa says 1, which has none */
 		return CUDA_ERROR_INVALID_VALUE;
-	return properties->requestedHandleTypes ? CUDA_ERROR_NOT_SUPPORTED : CUDA_SUCCESS;
+	return check_types(properties);
 }
 
 CUresult fk_vmm_granularity(size_t *granularity, const CUmemAllocationProp *properties, int option)
@@ -71,6 +80,10 @@ static bool back_with_host(struct fk_vmm_handle *handle)
 		return false;
 	if (!fk_arena_take(&host_arena, handle->size, FK_GRANULARITY, &handle->file_offset))
 		return false;
+	if (fk_config.populate && fallocate(host_arena.file, 0, (off_t)handle->file_offset, (off_t)handle->size) < 0) {
+		fk_arena_give(&host_arena, handle->file_offset, handle->size);
+		return false;
+	}
 	handle->bytes = fk_arena_bytes(&host_arena, handle->file_offset);
 	return true;
 }
@@ -122,7 +135,7 @@ static void reap(struct fk_vmm_handle *handle)
 	free(handle);
 }
 
-static struct fk_vmm_handle *find(CUmemGenericAllocationHandle handle)
+struct fk_vmm_handle *fk_vmm_find(CUmemGenericAllocationHandle handle)
 {
 	struct fk_vmm_handle *found = fk_object_find((const void *)(uintptr_t)handle, FK_HANDLE);
 
@@ -131,7 +144,7 @@ static struct fk_vmm_handle *find(CUmemGenericAllocationHandle handle)
 
 CUresult fk_vmm_release(CUmemGenericAllocationHandle out)
 {
-	struct fk_vmm_handle *handle = find(out);
+	struct fk_vmm_handle *handle = fk_vmm_find(out);
 
 	if (!handle)
 		return CUDA_ERROR_INVALID_VALUE;
@@ -142,7 +155,7 @@ CUresult fk_vmm_release(CUmemGenericAllocationHandle out)
 
 CUresult fk_vmm_properties(CUmemAllocationProp *properties, CUmemGenericAllocationHandle out)
 {
-	struct fk_vmm_handle *handle = find(out);
+	struct fk_vmm_handle *handle = fk_vmm_find(out);
 
 	if (!handle || !properties)
 		return CUDA_ERROR_INVALID_VALUE;
@@ -166,7 +179,7 @@ CUresult fk_vmm_retain(CUmemGenericAllocationHandle *out, void *address)
 CUresult fk_vmm_map(CUdeviceptr address, size_t size, size_t offset, CUmemGenericAllocationHandle out,
 		    unsigned long long flags)
 {
-	struct fk_vmm_handle *handle = find(out);
+	struct fk_vmm_handle *handle = fk_vmm_find(out);
 	struct fk_node *next = fk_tree_ceiling(&fk.blocks, address, 0);
 	uint64_t base, room;
 	struct fk_mapping *mapping;
@@ -200,6 +213,8 @@ static bool each_mapping(uint64_t address, uint64_t size, void (*visit)(struct f
 {
 	uint64_t end = address + size;
 
+	if (end < address)
+		return false;
 	while (address < end) {
 		struct fk_block *block = fk_block_starting(address);
 
@@ -280,11 +295,27 @@ static CUresult check_access(uint64_t address, uint64_t size, const CUmemAccessD
 	return CUDA_SUCCESS;
 }
 
+/* Whether device and host memory lie in the range. */
+static bool is_mixed(uint64_t address, uint64_t size)
+{
+	bool host = false, device = false;
+
+	for (uint64_t at = address; at < address + size;) {
+		struct fk_mapping *mapping = (struct fk_mapping *)(void *)fk_block_starting(at);
+
+		*(mapping->handle->on_host ? &host : &device) = true;
+		at += mapping->block.size;
+	}
+	return host && device;
+}
+
 CUresult fk_vmm_set_access(CUdeviceptr address, size_t size, const CUmemAccessDesc *list, size_t count)
 {
 	if (fk_has(FK_CAP_no_vmm))
 		return CUDA_ERROR_NOT_SUPPORTED;
 	if (!list || !count || !each_mapping(address, size, NULL, NULL))
+		return CUDA_ERROR_INVALID_VALUE;
+	if (fk_has(FK_CAP_no_mixed_access) && is_mixed(address, size))
 		return CUDA_ERROR_INVALID_VALUE;
 	for (size_t i = 0; i < count; i++) {
 		CUresult result = check_access(address, size, &list[i]);

@@ -20,6 +20,7 @@ struct fk_vmm_handle {
 	bool on_host;
 };
 
+struct fk_vmm_handle *fk_vmm_find(CUmemGenericAllocationHandle handle); /* NULL: it has no references */
 bool fk_vmm_same_reservation(uint64_t one, uint64_t other);
 bool fk_vmm_reservation(uint64_t address, uint64_t *base, uint64_t *size); /* the one that contains it */
 

@@ -180,6 +180,8 @@ void fk_run_device(int device)
 
 CUresult fk_query(struct fk_stream *stream, const struct fk_op *until)
 {
+	struct fk_ctx *ctx = stream->ctx; /* a destroyed stream goes when its last operation has run */
+
 	if (until && stream->head) {
 		struct fk_op *op = stream->head;
 
@@ -192,5 +194,5 @@ CUresult fk_query(struct fk_stream *stream, const struct fk_op *until)
 		if (op)
 			fk_run(stream, op->seq);
 	}
-	return stream->ctx->sticky;
+	return ctx->sticky;
 }

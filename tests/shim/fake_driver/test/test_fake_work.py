@@ -116,6 +116,107 @@ end()
     driver(source, tmp_path, FAKECUDA_DEFER="2")
 
 
+def test_event_of_a_destroyed_stream_completes(tmp_path):
+    source = """
+s, e, host = stream(), event(), host_alloc(1)
+fill(host, 1, 1, s)
+call("cuEventRecord", e, s)
+call("cuStreamDestroy_v2", s)
+assert [code_of("cuEventQuery", e) for _ in range(3)] == [600, 600, 0] and c.string_at(host, 1) == b"\\1"
+end()
+"""
+    driver(source, tmp_path, FAKECUDA_DEFER="2")
+
+
+# ---- events of a whole context ----
+
+
+@pytest.mark.parametrize("defer", [0, 3])
+def test_context_event_completes_with_all_that_was_submitted_before_it(defer, tmp_path):
+    source = f"""
+a, b, blocking, host, e = stream(), stream(), stream(0), host_alloc(5), event()
+def record():
+    call("cuCtxRecordEvent", context, e)
+def answers():
+    return [code_of("cuEventQuery", e) for _ in range({defer} + 1)] == [600] * {defer} + [0]
+record()
+assert answers()
+for at, s in enumerate((a, b, blocking, LEGACY)):
+    fill(host + at, 1, 1, s)
+call("cuStreamDestroy_v2", b)
+record()
+fill(host + 4, 1, 1, a)
+assert c.string_at(host, 5) == b"\\0" * 5
+assert answers()
+assert c.string_at(host, 5) == b"\\1\\1\\1\\1\\0", "what came after the record is not waited for"
+record()
+call("cuEventSynchronize", e)
+assert c.string_at(host, 5) == b"\\1" * 5
+fill(host, 1, 2, a)
+record()
+record()
+call("cuStreamWaitEvent", blocking, e, c.c_uint(0))
+call("cuMemcpyDtoDAsync_v2", host + 1, host, 1, blocking)
+done(blocking)
+assert c.string_at(host, 2) == b"\\2\\2"
+fill(host, 1, 3, a)
+record()
+call("cuEventDestroy_v2", e)
+end()
+"""
+    driver(source, tmp_path, FAKECUDA_DEFER=str(defer))
+
+
+def test_context_event_of_another_context_is_an_invalid_handle(tmp_path):
+    source = """
+e, other, popped = event(), c.c_void_p(), c.c_void_p()
+call("cuCtxCreate_v2", c.byref(other), c.c_uint(0), c.c_int(0))
+assert code_of("cuCtxRecordEvent", other, e) == 400
+assert code_of("cuCtxRecordEvent", context, None) == code_of("cuCtxRecordEvent", context, other) == 400
+assert code_of("cuCtxRecordEvent", e, e) == code_of("cuCtxRecordEvent", None, e) == 201
+call("cuCtxRecordEvent", context, e)
+call("cuCtxDestroy_v2", other)
+assert code_of("cuCtxRecordEvent", other, e) == 201
+end()
+"""
+    driver(source, tmp_path)
+
+
+def test_context_event_breaks_every_capture_of_that_context(tmp_path):
+    source = """
+s, t, e = stream(), stream(), event()
+def finish_capture(handle, graph):
+    return code_of("cuStreamEndCapture", handle, c.byref(graph))
+def status(handle):
+    value = c.c_int(-1)
+    call("cuStreamIsCapturing", handle, c.byref(value))
+    return value.value
+other, graph = c.c_void_p(), c.c_void_p()
+call("cuCtxCreate_v2", c.byref(other), c.c_uint(0), c.c_int(0))
+elsewhere = stream()
+call("cuCtxSetCurrent", context)
+for handle in (s, t, elsewhere):
+    call("cuStreamBeginCapture_v2", handle, c.c_int(2))
+assert code_of("cuCtxRecordEvent", context, e) == 900
+assert [status(handle) for handle in (s, t, elsewhere)] == [2, 2, 1]
+assert [finish_capture(handle, graph) for handle in (s, t)] == [901, 901]
+call("cuCtxRecordEvent", context, e)
+assert finish_capture(elsewhere, graph) == 0
+call("cuGraphDestroy", graph)
+call("cuCtxDestroy_v2", other)
+end()
+"""
+    driver(source, tmp_path)
+
+
+def test_context_events_can_be_missing(tmp_path):
+    driver(
+        'assert code_of("cuCtxRecordEvent", context, event()) == 801\nend()',
+        tmp_path,
+        FAKECUDA_CAPS="no-context-events",
+    )
+
+
 def test_pageable_memory_is_taken_at_once_and_filled_on_return(tmp_path):
     source = """
 s, p, data = stream(), alloc(4), c.create_string_buffer(b"abcd", 4)
