@@ -34,7 +34,7 @@ SANITIZED_TESTS = runtime=$$($(CC) -print-file-name=$(1)) && \
 # ThreadSanitizer's fixed layout and strong address randomisation do not go together on every kernel.
 SAME_LAYOUT = $$(setarch -R true 2>/dev/null && echo setarch -R)
 
-.PHONY: help build shim demo test check lint format docs asan tsan gpu-test clean test-artifacts
+.PHONY: help build shim demo test check lint format docs asan tsan gpu-test gpu-bench clean test-artifacts
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -83,6 +83,9 @@ tsan: $(VENV)/.stamp-test ## the same under ThreadSanitizer
 
 gpu-test: shim ## on a machine with an NVIDIA GPU: the real runtimes, with what is installed there
 	python3 tests/gpu/gpu_test.py --out $(BUILD)/gpu --shim $(SHIM_LIB)
+
+gpu-bench: shim ## likewise: bandwidth of every kind of memory, and what an overflow costs; wants nvcc
+	python3 tests/gpu/gpu_bench.py --out $(BUILD)/gpu --shim $(SHIM_LIB)
 
 clean: ## removes everything that was built, .venv as well
 	rm -rf $(BUILD) $(VENV)

@@ -18,6 +18,16 @@ Made from `shim/hooks.def` by `make docs`. The body of each is in `shim/entry/`;
 | --- | --- | --- | --- |
 """
 
+GATE_HEAD = """
+## Calls that only pass the gate
+
+They give a device work on memory, or let the driver read or write it. Each waits where a move of memory is under way, and is
+the driver's own otherwise: nothing about it is changed or remembered.
+
+| asked of cuGetProcAddress as | symbols (since CUDA) |
+| --- | --- |
+"""
+
 OPTIONS_HEAD = """# Options
 
 Made from `shim/options.def` by `make docs`. Each is an environment variable of the program, and an option of `greenboost run`.
@@ -36,7 +46,7 @@ def version(number: int) -> str:
 
 
 def hooks() -> str:
-    """The table of hooks."""
+    """The table of hooks, and after it the one of those that only pass the gate."""
     text = (SHIM / "hooks.def").read_text()
     cuda = re.findall(r'^GB_CUDA_HOOK\((\w+), "(\w+)", (\d+), (\w+),', text, re.MULTILINE)
     nvml = re.findall(r"^GB_NVML_HOOK\((\w+), \(n", text, re.MULTILINE)
@@ -45,7 +55,11 @@ def hooks() -> str:
         f"| `{symbol}` | {name} | {version(int(since))} | {streams[stream]} |" for symbol, name, since, stream in cuda
     ]
     rows += [f"| `{symbol}` | (NVML) | | |" for symbol in nvml]
-    return HOOKS_HEAD + "\n".join(rows) + "\n"
+    forms: dict[str, list[str]] = {}
+    for symbol, name, since in re.findall(r'^GB_CUDA_SUBMIT\((\w+), "(\w+)", (\d+),', text, re.MULTILINE):
+        forms.setdefault(name, []).append(f"`{symbol}` ({version(int(since))})")
+    gated = [f"| {name} | {', '.join(symbols)} |" for name, symbols in forms.items()]
+    return HOOKS_HEAD + "\n".join(rows) + "\n" + GATE_HEAD + "\n".join(gated) + "\n"
 
 
 def options() -> str:
@@ -55,7 +69,7 @@ def options() -> str:
     for name, kind, choices, default, told in re.findall(
         r'^GB_OPTION\((\w+), (\w+), "([^"]*)", "([^"]*)", "([^"]*)"\)', text, re.MULTILINE
     ):
-        value = {"SIZE": "size", "SWITCH": "0, 1", "CHOICE": "", "CHOICE_OR_SIZE": ", size"}[kind]
+        value = {"SIZE": "size", "PATH": "file", "SWITCH": "0, 1", "CHOICE": "", "CHOICE_OR_SIZE": ", size"}[kind]
         value = (choices.replace("|", ", ") + value) if choices else value
         flag = "--" + name.replace("_", "-")
         rows.append(f"| `GREENBOOST_{name.upper()}` | `{flag}` | {value} | {default or 'unset'} | {told} |")

@@ -47,6 +47,9 @@ class DeviceUse:
         limit_bytes: VRAM it may use; None: no limit.
         spilled_bytes: ever placed outside VRAM.
         refused: requests answered with out of memory.
+        moved_bytes: ever moved between VRAM and host memory, either way.
+        split_vram_bytes: what split allocations have in VRAM; counted in the tier `device` too.
+        vram_chunks, host_chunks: the chunks of split allocations, by where they lie.
         tiers: every tier, in the order of enum gb_tier.
     """
 
@@ -54,6 +57,10 @@ class DeviceUse:
     limit_bytes: int | None
     spilled_bytes: int
     refused: int
+    moved_bytes: int
+    split_vram_bytes: int
+    vram_chunks: int
+    host_chunks: int
     tiers: tuple[TierUse, ...]
 
     @property
@@ -171,16 +178,22 @@ def parse_page(data: bytes, source: str) -> Page:
         program=ffi.buffer(page.program)[:].split(b"\0", 1)[0].decode("utf-8", "replace"),
         host_bytes=page.host_bytes,
         host_limit_bytes=_limit(page.host_limit_bytes),
-        devices=tuple(_device(ordinal, device) for ordinal, device in enumerate(page.device)),
+        devices=tuple(
+            _device(ordinal, *pair) for ordinal, pair in enumerate(zip(page.device, page.split, strict=True))
+        ),
     )
 
 
-def _device(ordinal: int, device: Any) -> DeviceUse:
+def _device(ordinal: int, device: Any, split: Any) -> DeviceUse:
     return DeviceUse(
         ordinal=ordinal,
         limit_bytes=_limit(device.limit_bytes),
         spilled_bytes=device.spilled_bytes,
         refused=device.refused,
+        moved_bytes=device.moved_bytes,
+        split_vram_bytes=split.vram_bytes,
+        vram_chunks=split.vram_chunks,
+        host_chunks=split.host_chunks,
         tiers=tuple(
             TierUse(name, tier.bytes, tier.peak_bytes, tier.blocks)
             for name, tier in zip(tier_names(), device.tier, strict=False)

@@ -22,6 +22,7 @@ class OptionKind(enum.Enum):
     CHOICE = "CHOICE"
     CHOICE_OR_SIZE = "CHOICE_OR_SIZE"
     SWITCH = "SWITCH"
+    PATH = "PATH"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,8 @@ class Option:
                 return f"one of {words}, or a size such as 8GiB"
             case OptionKind.SWITCH:
                 return "one of " + ", ".join(_SWITCH_ON + _SWITCH_OFF)
+            case OptionKind.PATH:
+                return "an absolute path"
 
     def check(self, text: str) -> str:
         """The text that goes into the environment for a value that a person gave.
@@ -81,6 +84,8 @@ class Option:
                 if self.kind is OptionKind.SIZE:
                     raise
                 raise ValueError(f"{text!r} is not accepted; write {self.accepted}") from error
+            return text
+        if self.kind is OptionKind.PATH and text.startswith("/"):
             return text
         raise ValueError(f"{text!r} is not accepted; write {self.accepted}")
 

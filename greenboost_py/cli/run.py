@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import click
 
-from greenboost_py.base import launch, options, shim_files
+from greenboost_py.base import launch, options, remembered, shim_files
 from greenboost_py.base.errors import CannotRunError, ProgramNotFoundError
 from greenboost_py.base.options import Option, OptionKind
 from greenboost_py.base.sysroot import SysRoot
@@ -33,7 +33,8 @@ def _parameter(option: Option) -> click.Option:
         except ValueError as error:
             raise click.UsageError(f"{flag}: {error}", ctx) from error
 
-    words = [*option.choices, *([] if option.kind is OptionKind.CHOICE else ["SIZE"])]
+    open_ended = {OptionKind.CHOICE: [], OptionKind.PATH: ["FILE"]}.get(option.kind, ["SIZE"])
+    words = [*option.choices, *open_ended]
     text = f"{option.help}  [default: {option.default}]" if option.default else option.help
     return click.Option([flag, option.id], metavar="|".join(words), callback=check, help=text)
 
@@ -51,7 +52,8 @@ def _parameter(option: Option) -> click.Option:
 def command(ctx: click.Context, /, dry_run: bool, program: tuple[str, ...], **given: str | bool | None) -> None:
     """Run PROGRAM with GreenBoost in it.
 
-    The command becomes the program: same process, exit status, signals and input.
+    The command becomes the program: same process, exit status, signals and input. What the program allocates altogether
+    is remembered for this command line, in greenboost/programs in your state directory.
     """
     if not program:
         raise click.UsageError("no program given; write: greenboost run [OPTIONS] -- PROGRAM [ARGUMENT]...", ctx)
@@ -61,12 +63,14 @@ def command(ctx: click.Context, /, dry_run: bool, program: tuple[str, ...], **gi
     launch.check_loads(path, library)
 
     chosen = _environment(given)
+    chosen |= remembered.variables(program, environment | chosen)
     chosen["LD_PRELOAD"] = launch.preload(library, environment.get("LD_PRELOAD", ""))
     if dry_run:
         assignments = [f"{name}={value}" for name, value in chosen.items()]
         click.echo(shlex.join(["env", *assignments, *program]))
         return
     environment.update(chosen)
+    remembered.make_room(environment)
     _drop_coerced_locale(environment)
     _become(path, program, environment)
 

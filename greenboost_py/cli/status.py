@@ -54,11 +54,11 @@ def _program_lines(program: Program) -> list[str]:
     for device in page.devices:
         gpu = str(device.ordinal)
         for tier in device.tiers:
-            if tier.bytes or tier.peak_bytes:
+            if tier.bytes or tier.peak_bytes or tier.blocks:
                 sizes = format_size(tier.bytes), format_size(tier.peak_bytes)
                 lines.append(_ROW.format(*head, gpu, tier.name, *sizes, tier.blocks))
                 head, gpu = ("", ""), ""
-        lines += [_ROW.format("", "", "", note, "", "", "") for note in _notes(device)]
+        lines += [f"{'':9}GPU {device.ordinal}: {note}" for note in _notes(device)]
     if not lines:
         lines.append(_ROW.format(*head, "-", "nothing yet", "", "", ""))
     if page.host_limit_bytes is not None:
@@ -72,6 +72,11 @@ def _notes(device: DeviceUse) -> list[str]:
     notes = []
     if device.is_used and device.limit_bytes is not None:
         notes.append(f"VRAM limit {format_size(device.limit_bytes)}")
+    if device.vram_chunks or device.host_chunks:
+        vram = f"{device.vram_chunks} in VRAM ({format_size(device.split_vram_bytes)})"
+        notes.append(f"split chunks: {vram}, {device.host_chunks} in RAM")
+    if device.moved_bytes:
+        notes.append(f"moved {format_size(device.moved_bytes)}")
     if device.refused:
         notes.append(f"refused {device.refused}")
     return notes
@@ -97,6 +102,12 @@ def _program_object(program: Program) -> dict[str, Any]:
                 "limit_bytes": device.limit_bytes,
                 "spilled_bytes": device.spilled_bytes,
                 "refused": device.refused,
+                "moved_bytes": device.moved_bytes,
+                "split": {
+                    "vram_bytes": device.split_vram_bytes,
+                    "vram_chunks": device.vram_chunks,
+                    "host_chunks": device.host_chunks,
+                },
                 "tiers": {
                     tier.name: {"bytes": tier.bytes, "peak_bytes": tier.peak_bytes, "blocks": tier.blocks}
                     for tier in device.tiers

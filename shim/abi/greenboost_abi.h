@@ -17,7 +17,8 @@ enum {
 	GB_TIERS_MAX = 8
 };
 
-/* Where the bytes of a block lie. UNIFIED is managed memory that the program itself asked for. */
+/* Where the bytes of a block lie. DEVICE is VRAM, that of split blocks included; SPLIT is the host memory of split blocks.
+ * UNIFIED is managed memory that the program itself asked for. */
 enum gb_tier {
 	GB_TIER_DEVICE = 0,
 	GB_TIER_SPLIT = 1,
@@ -38,8 +39,15 @@ struct gb_page_device {
 	uint64_t limit_bytes;   /* VRAM this process may use; UINT64_MAX: no limit */
 	uint64_t spilled_bytes; /* ever placed outside VRAM */
 	uint64_t refused;       /* requests answered with out of memory */
-	uint64_t unused;
+	uint64_t moved_bytes;   /* ever moved between VRAM and host memory, either way */
 	struct gb_page_tier tier[8]; /* indexed by enum gb_tier */
+};
+
+/* The blocks of the split tier on one device. */
+struct gb_page_split {
+	uint64_t vram_bytes; /* of them in VRAM; counted in the device tier too */
+	uint64_t vram_chunks;
+	uint64_t host_chunks;
 };
 
 struct gb_page {
@@ -51,6 +59,7 @@ struct gb_page {
 	uint64_t host_limit_bytes; /* UINT64_MAX: no limit but the machine's */
 	char program[64];          /* the executable's name, cut to fit, NUL-terminated */
 	struct gb_page_device device[32]; /* by CUDA ordinal in that process */
+	struct gb_page_split split[32];   /* likewise */
 };
 /* cffi: end */
 

@@ -4,12 +4,17 @@
 #include "alloc/capture.h"
 #include "alloc/deferred.h"
 #include "alloc/devices.h"
+#include "alloc/gate.h"
 #include "alloc/give_back.h"
+#include "alloc/idle.h"
+#include "alloc/moves.h"
+#include "alloc/remember.h"
 #include "base/log.h"
 #include "driver/driver.h"
 #include "ledger/account.h"
 #include "ledger/ledger.h"
 #include "policy/placement.h"
+#include "tier/chunk.h"
 
 /* What this thread was refused last, for retry_first: the same demand again is the retry. */
 static __thread struct {
@@ -22,63 +27,165 @@ static bool is_retry(const struct gb_block *block)
 	return refused.bytes == block->size && refused.device == block->device;
 }
 
-/* One tier's try. CUDA_ERROR_OUT_OF_MEMORY: the next one's turn. */
-static CUresult allocate_in(enum gb_tier tier, struct gb_block *block, struct gb_request *request, uint64_t limit)
+/* Before host memory is asked for, what streams are done with is given back. If it is not enough, what they still use is the
+ * last that can be had: the real allocator waits for it as well. */
+static bool grant_host(uint64_t bytes)
 {
-	const struct gb_tier_ops *ops = gb_tier(tier);
-	CUresult result;
+	gb_deferred_reap(false);
+	return gb_books_grant(bytes) || (gb_deferred_reap(true) && gb_books_grant(bytes));
+}
 
-	block->tier = (uint8_t)tier;
-	if (!gb_books_reserve(block, limit))
-		return CUDA_ERROR_OUT_OF_MEMORY;
-	result = ops->alloc(block, request);
+/* Takes the memory and enters the block. On failure *share is what there was of it when it was given back. */
+static CUresult take(const struct gb_tier_ops *ops, struct gb_block *block, struct gb_request *request,
+		     struct gb_share *share)
+{
+	CUresult result = ops->alloc(block, request);
+
 	if (result)
-		goto cancel;
-	if (gb_books_enter(block))
+		return result;
+	if (gb_books_enter(block, share))
 		return CUDA_SUCCESS;
-	result = CUDA_ERROR_OUT_OF_MEMORY;
+	GB_GATE_PASS();
+	const struct gb_share planned = *share;
+	*share = ops->share(block);
+	if (block->tier == GB_TIER_SPLIT) {
+		gb_account_add_chunks(block->device,
+				      &planned); /* what has moved since was counted as a change to that */
+		gb_account_remove_chunks(block->device, share);
+	}
 	CUresult undone = ops->free(block);
 	if (undone)
 		gb_log(GB_LOG_ERROR, "alloc", "%s: %llu bytes stay held: free answered %d", ops->name,
 		       (unsigned long long)block->size, undone);
+	return CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+/* One tier's try, once it is known where the bytes are to lie. CUDA_ERROR_OUT_OF_MEMORY: the next one's turn. */
+static CUresult allocate_share(enum gb_tier tier, struct gb_block *block, struct gb_request *request,
+			       struct gb_share share, uint64_t limit)
+{
+	const uint64_t granted = share.host;
+	CUresult result = CUDA_ERROR_OUT_OF_MEMORY;
+
+	block->tier = (uint8_t)tier;
+	if (!gb_books_reserve(block, &share, limit))
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	if (granted && !grant_host(granted))
+		goto cancel;
+	result = take(gb_tier(tier), block, request, &share);
+	if (!result)
+		return CUDA_SUCCESS;
+	gb_books_settle(granted);
+	gb_account_release_host(share.host);
 cancel:
-	gb_books_cancel(block);
+	gb_books_cancel(block, &share);
 	return result;
 }
 
-/* Before host memory is asked for, what streams are done with is given back. If it is not enough, what they still use is the
- * last that can be had: the real allocator waits for it as well. */
-static bool grant_host(const struct gb_block *block)
+/* VRAM that a split of this request may take. */
+static uint64_t split_room(const struct gb_block *block, uint64_t most, bool keeps_reserve)
 {
-	gb_deferred_reap(false);
-	return gb_books_grant(block) || (gb_deferred_reap(true) && gb_books_grant(block));
+	struct gb_budget budget = gb_device_budget_now(block->device);
+	uint64_t reserve = keeps_reserve ? budget.split_reserve : 0;
+	uint64_t room = gb_budget_room(&budget);
+
+	room = room > reserve ? room - reserve : 0;
+	return room < most ? room : most;
+}
+
+static struct gb_split_plan plan_split(const struct gb_block *block, uint64_t vram)
+{
+	struct gb_split_terms terms = {
+		.size = block->size,
+		.granularity = gb_chunk_granularity(block->device),
+		.chunk = gb_device_chunk(block->device),
+		.vram = vram,
+		.pattern = (enum gb_pattern)gb_options()->placement,
+	};
+
+	return gb_split_plan(&terms);
+}
+
+/* The driver may have less VRAM than it said, or another thread may take it: then the plan is made anew with less. */
+static CUresult allocate_split_of(struct gb_block *block, struct gb_request *request, uint64_t most, bool keeps_reserve,
+				  uint64_t limit)
+{
+	for (uint64_t vram = split_room(block, most, keeps_reserve), less;; vram = less) {
+		request->plan = plan_split(block, vram);
+		if (!request->plan.mapped_bytes)
+			return CUDA_ERROR_OUT_OF_MEMORY;
+		struct gb_share share = {.vram = gb_split_plan_vram(&request->plan),
+					 .host = gb_split_plan_host(&request->plan),
+					 .vram_chunks = request->plan.device_chunks,
+					 .host_chunks = request->plan.chunks - request->plan.device_chunks};
+		request->vram_had = UINT64_MAX;
+		CUresult result = allocate_share(GB_TIER_SPLIT, block, request, share, limit);
+		if (result != CUDA_ERROR_OUT_OF_MEMORY)
+			return result;
+		less = request->vram_had == UINT64_MAX ? split_room(block, most, keeps_reserve) : request->vram_had;
+		if (less >= share.vram)
+			return result;
+	}
+}
+
+/* The reserve is kept for others, not at the price of a failure. */
+static CUresult allocate_split(struct gb_block *block, struct gb_request *request, const struct gb_placement *placement,
+			       uint64_t limit)
+{
+	CUresult result = allocate_split_of(block, request, placement->split_vram, true, limit);
+
+	if (result == CUDA_ERROR_OUT_OF_MEMORY)
+		result = allocate_split_of(block, request, UINT64_MAX, false, limit);
+	return result;
+}
+
+/* Frees what the block lacks; all of its size, if by every account it fits. */
+static bool make_room(const struct gb_block *block)
+{
+	struct gb_budget budget = gb_device_budget_now(block->device);
+	uint64_t room = gb_budget_room(&budget);
+	uint64_t missing = room < block->size ? block->size - room : block->size;
+	uint64_t extra = budget.split_reserve < GB_MOVE_STEP_BYTES ? budget.split_reserve : GB_MOVE_STEP_BYTES;
+
+	return gb_moves_make_room(block->device, missing, extra);
+}
+
+static CUresult allocate_in(enum gb_tier tier, struct gb_block *block, struct gb_request *request,
+			    const struct gb_placement *placement, uint64_t limit)
+{
+	struct gb_share share = {.vram = tier == GB_TIER_DEVICE ? block->size : 0,
+				 .host = tier == GB_TIER_DEVICE ? 0 : block->size};
+
+	if (tier == GB_TIER_SPLIT)
+		return allocate_split(block, request, placement, limit);
+	CUresult result = allocate_share(tier, block, request, share, limit);
+	if (result == CUDA_ERROR_OUT_OF_MEMORY && tier == GB_TIER_DEVICE && placement->makes_room && make_room(block))
+		result = allocate_share(tier, block, request, share, limit);
+	return result;
 }
 
 static CUresult allocate_in_order(const struct gb_placement *placement, struct gb_block *block,
 				  struct gb_request *request, uint64_t limit)
 {
 	CUresult result = CUDA_ERROR_OUT_OF_MEMORY;
-	enum { NOT_ASKED, GRANTED, REFUSED } host = NOT_ASKED;
 
 	for (unsigned i = 0; i < placement->count && result == CUDA_ERROR_OUT_OF_MEMORY; i++) {
 		enum gb_tier tier = placement->order[i];
-		if (gb_tier_is_fallback(tier) && host == NOT_ASKED)
-			host = grant_host(block) ? GRANTED : REFUSED;
-		if (gb_tier_is_fallback(tier) && (host == REFUSED || !gb_tier_works(tier, block->device)))
-			continue;
-		result = allocate_in(tier, block, request, limit);
+		if (!gb_tier_is_fallback(tier) || gb_tier_works(tier, block->device))
+			result = allocate_in(tier, block, request, placement, limit);
 	}
-	/* One grant serves whichever tier takes it; nobody did. */
-	if (host == GRANTED && (result || !gb_block_is_fallback(block)))
-		gb_books_return_grant(block);
 	return result;
 }
 
-static void tell(const struct gb_block *block, CUresult result, const struct gb_placement *placement)
+static void tell(const struct gb_block *block, CUresult result, const struct gb_placement *placement,
+		 const struct gb_split_plan *plan)
 {
 	unsigned long long size = block->size;
 
-	if (result == CUDA_SUCCESS && gb_block_is_fallback(block))
+	if (result == CUDA_SUCCESS && block->tier == GB_TIER_SPLIT)
+		gb_log(GB_LOG_DEBUG, "alloc", "device=%d bytes=%llu tier=split chunks=%u chunk=%llu in_vram=%u",
+		       block->device, size, plan->chunks, (unsigned long long)plan->chunk_bytes, plan->device_chunks);
+	else if (result == CUDA_SUCCESS && gb_block_is_fallback(block))
 		gb_log(GB_LOG_DEBUG, "alloc", "device=%d bytes=%llu tier=%s", block->device, size,
 		       gb_tier((enum gb_tier)block->tier)->name);
 	else if (result == CUDA_ERROR_OUT_OF_MEMORY)
@@ -107,24 +214,32 @@ CUresult gb_allocate(struct gb_request *request, CUdeviceptr *dptr)
 	if (!gb_device_current(&block.context, &device))
 		return pass_through(request, dptr);
 	block.device = (uint8_t)device;
+	if (gb_idle_note(block.context))
+		gb_moves_meet(device);
 	struct gb_demand demand = {.bytes = block.size, .is_retry = is_retry(&block)};
 	struct gb_rules rules = gb_device_rules(device);
 	struct gb_budget budget = gb_device_budget(device, demand.bytes, &rules);
 	struct gb_placement placement = gb_place(&demand, &budget, &rules);
 
+	gb_books_begin();
 	CUresult result = allocate_in_order(&placement, &block, request, budget.limit);
+	if (result == CUDA_ERROR_OUT_OF_MEMORY)
+		gb_books_tell_refusal();
 	refused.bytes = result && placement.refuses_once ? block.size : 0;
 	refused.device = device;
-	tell(&block, result, &placement);
+	tell(&block, result, &placement, &request->plan);
 	if (result == CUDA_SUCCESS)
 		*dptr = block.base;
-	else if (result == CUDA_ERROR_OUT_OF_MEMORY)
+	if (result == CUDA_SUCCESS && gb_block_is_fallback(&block))
+		gb_remember_growth();
+	if (result == CUDA_ERROR_OUT_OF_MEMORY)
 		gb_account_count_refusal(block.device);
 	return result;
 }
 
 CUresult gb_allocate_managed(CUdeviceptr *dptr, size_t size, unsigned int flags)
 {
+	const struct gb_share neither = {0};
 	struct gb_block block = {.size = size, .tier = GB_TIER_UNIFIED};
 	CUdevice device;
 	CUresult result = gb_driver()->cuMemAllocManaged(dptr, size, flags);
@@ -134,16 +249,14 @@ CUresult gb_allocate_managed(CUdeviceptr *dptr, size_t size, unsigned int flags)
 	block.base = *dptr;
 	block.device = (uint8_t)device;
 	/* Only counted: what cannot be written down is the program's all the same. */
-	if (gb_books_reserve(&block, UINT64_MAX) && !gb_books_enter(&block))
-		gb_books_cancel(&block);
+	if (gb_books_reserve(&block, &neither, UINT64_MAX) && !gb_books_enter(&block, &neither))
+		gb_books_cancel(&block, &neither);
 	return CUDA_SUCCESS;
 }
 
-static CUresult close_or_restore(const struct gb_block *block, CUresult result, bool is_final)
+static CUresult restore_unless(bool is_done, const struct gb_block *block, CUresult result)
 {
-	if (is_final)
-		gb_books_close(block);
-	else
+	if (!is_done)
 		gb_books_restore(block);
 	return result;
 }
@@ -152,16 +265,26 @@ static CUresult release_fallback(struct gb_block *block)
 {
 	if (gb_capture_active()) {
 		CUresult parked = gb_deferred_after_captures(block);
-		if (parked)
-			gb_books_restore(block);
-		return parked;
+		return restore_unless(parked == CUDA_SUCCESS, block, parked);
 	}
 	gb_deferred_reap(false);
 	CUresult result = gb_give_back(block, true);
-	return close_or_restore(block, result, result == CUDA_SUCCESS);
+	return restore_unless(result == CUDA_SUCCESS, block, result);
 }
 
-CUresult gb_release(CUdeviceptr dptr)
+/* After the driver's own answer to a free of what was its own all the time. */
+static CUresult close_if(bool is_done, const struct gb_block *block, CUresult result)
+{
+	const struct gb_share share = {.vram = block->tier == GB_TIER_DEVICE ? block->size : 0};
+
+	if (is_done)
+		gb_books_close(block, &share);
+	if (is_done && share.vram)
+		gb_moves_room_made(block->device);
+	return restore_unless(is_done, block, result);
+}
+
+static CUresult release(CUdeviceptr dptr)
 {
 	struct gb_block block;
 
@@ -170,7 +293,15 @@ CUresult gb_release(CUdeviceptr dptr)
 	if (gb_block_is_fallback(&block))
 		return release_fallback(&block);
 	CUresult result = gb_driver()->cuMemFree_v2(dptr);
-	return close_or_restore(&block, result, gb_free_is_final(result));
+	return close_if(gb_free_is_final(result), &block, result);
+}
+
+CUresult gb_release(CUdeviceptr dptr)
+{
+	CUresult result = release(dptr);
+
+	gb_moves_safe_point();
+	return result;
 }
 
 CUresult gb_release_async(CUdeviceptr dptr, CUstream stream)
@@ -183,10 +314,8 @@ CUresult gb_release_async(CUdeviceptr dptr, CUstream stream)
 		return driver->cuMemFreeAsync(dptr, stream);
 	if (gb_block_is_fallback(&block)) {
 		CUresult deferred = gb_deferred_after_stream(&block, stream);
-		if (deferred)
-			gb_books_restore(&block);
-		return deferred;
+		return restore_unless(deferred == CUDA_SUCCESS, &block, deferred);
 	}
 	CUresult result = driver->cuMemFreeAsync(dptr, stream);
-	return close_or_restore(&block, result, result == CUDA_SUCCESS || result == CUDA_ERROR_DEINITIALIZED);
+	return close_if(result == CUDA_SUCCESS || result == CUDA_ERROR_DEINITIALIZED, &block, result);
 }

@@ -7,6 +7,7 @@
 #include "ledger/account.h"
 #include "ledger/ledger.h"
 #include "lease/local.h"
+#include "tier/tier.h"
 
 /* One refusal tells the user; a program that tries sizes until one fits need not tell of each. */
 static enum gb_log_level refusal_level(void)
@@ -16,67 +17,128 @@ static enum gb_log_level refusal_level(void)
 	return atomic_exchange(&said, true) ? GB_LOG_INFO : GB_LOG_WARN;
 }
 
-bool gb_books_grant(const struct gb_block *block)
-{
-	unsigned long long size = block->size;
-	uint64_t budget = 0;
+static __thread struct {
+	uint64_t bytes; /* 0: nothing was refused */
+	uint64_t budget;
+	bool over_limit;
+} refusal;
 
-	if (!gb_account_reserve_host(block->size, gb_host_limit())) {
+void gb_books_begin(void)
+{
+	refusal.bytes = 0;
+}
+
+void gb_books_tell_refusal(void)
+{
+	unsigned long long bytes = refusal.bytes;
+
+	if (!bytes)
+		return;
+	if (refusal.over_limit)
 		gb_log(refusal_level(), "admission", "refused %llu bytes of host memory: over GREENBOOST_HOST_LIMIT",
-		       size);
-		return false;
-	}
-	if (gb_local_acquire(block->size, &budget))
+		       bytes);
+	else
+		gb_log(refusal_level(), "admission",
+		       "refused %llu bytes of host memory: the machine can spare %llu; close something or lower GREENBOOST_HOST_RESERVE",
+		       bytes, (unsigned long long)refusal.budget);
+}
+
+bool gb_books_grant(uint64_t host_bytes)
+{
+	if (!host_bytes)
 		return true;
-	gb_account_release_host(block->size);
-	gb_log(refusal_level(), "admission",
-	       "refused %llu bytes of host memory: the machine can spare %llu; close something or lower GREENBOOST_HOST_RESERVE",
-	       size, (unsigned long long)budget);
+	refusal.over_limit = !gb_account_reserve_host(host_bytes, gb_host_limit());
+	if (!refusal.over_limit) {
+		if (gb_local_acquire(host_bytes, &refusal.budget))
+			return true;
+		gb_account_release_host(host_bytes);
+	}
+	refusal.bytes = host_bytes;
 	return false;
 }
 
-void gb_books_return_grant(const struct gb_block *block)
+void gb_books_return_grant(uint64_t host_bytes)
 {
-	gb_local_settle(block->size);
-	gb_account_release_host(block->size);
+	gb_books_settle(host_bytes);
+	gb_account_release_host(host_bytes);
 }
 
-bool gb_books_reserve(const struct gb_block *block, uint64_t device_limit)
+void gb_books_settle(uint64_t host_bytes)
+{
+	if (host_bytes)
+		gb_local_settle(host_bytes);
+}
+
+/* The counter of a block's own tier: of a split block, its host memory. */
+static uint64_t own_bytes(const struct gb_block *block, const struct gb_share *share)
+{
+	return block->tier == GB_TIER_SPLIT ? share->host : block->size;
+}
+
+/* What a split block has in VRAM counts there. */
+static uint64_t vram_beside(const struct gb_block *block, const struct gb_share *share)
+{
+	return block->tier == GB_TIER_SPLIT ? share->vram : 0;
+}
+
+bool gb_books_reserve(const struct gb_block *block, const struct gb_share *share, uint64_t device_limit)
 {
 	uint64_t limit = block->tier == GB_TIER_DEVICE ? device_limit : UINT64_MAX;
+	uint64_t vram = vram_beside(block, share);
 
-	return gb_account_reserve(block->device, (enum gb_tier)block->tier, block->size, limit);
+	if (vram && !gb_account_reserve(block->device, GB_TIER_DEVICE, vram, device_limit))
+		return false;
+	if (gb_account_reserve(block->device, (enum gb_tier)block->tier, own_bytes(block, share), limit))
+		return true;
+	if (vram)
+		gb_account_cancel(block->device, GB_TIER_DEVICE, vram);
+	return false;
 }
 
-void gb_books_cancel(const struct gb_block *block)
+void gb_books_cancel(const struct gb_block *block, const struct gb_share *share)
 {
-	gb_account_cancel(block->device, (enum gb_tier)block->tier, block->size);
+	gb_account_cancel(block->device, (enum gb_tier)block->tier, own_bytes(block, share));
+	if (vram_beside(block, share))
+		gb_account_cancel(block->device, GB_TIER_DEVICE, vram_beside(block, share));
 }
 
+/* A block whose context was destroyed behind our back, replaced in the ledger by what now lies at its address. */
 static void close_stale(const struct gb_block *stale)
 {
-	if (stale->epoch)
-		gb_books_close(stale);
+	if (!stale->epoch)
+		return;
+	struct gb_block gone = *stale;
+	const struct gb_tier_ops *tier = gb_tier((enum gb_tier)gone.tier);
+	struct gb_share share = tier ? tier->share(&gone) : (struct gb_share){0};
+	/* Of a split block the addresses would still be reserved, so its like cannot be met here. */
+	gb_books_close(&gone, &share);
 }
 
-bool gb_books_enter(const struct gb_block *block)
+bool gb_books_enter(const struct gb_block *block, const struct gb_share *share)
 {
 	struct gb_block stale;
 
 	if (gb_ledger_insert(block, &stale))
 		return false;
 	close_stale(&stale);
-	if (gb_block_is_fallback(block))
-		gb_local_settle(block->size);
-	gb_account_commit(block->device, (enum gb_tier)block->tier, block->size);
+	gb_books_settle(share->host);
+	gb_account_commit(block->device, (enum gb_tier)block->tier, own_bytes(block, share));
+	if (block->tier == GB_TIER_SPLIT) {
+		gb_account_took(block->device, GB_TIER_DEVICE);
+		gb_account_add_chunks(block->device, share);
+	}
 	return true;
 }
 
-void gb_books_close(const struct gb_block *block)
+void gb_books_close(const struct gb_block *block, const struct gb_share *share)
 {
-	gb_account_release(block->device, (enum gb_tier)block->tier, block->size);
-	if (gb_block_is_fallback(block))
-		gb_account_release_host(block->size);
+	gb_account_release(block->device, (enum gb_tier)block->tier, own_bytes(block, share));
+	if (block->tier == GB_TIER_SPLIT) {
+		gb_account_cancel(block->device, GB_TIER_DEVICE, share->vram);
+		gb_account_remove_chunks(block->device, share);
+	}
+	if (share->host)
+		gb_account_release_host(share->host);
 }
 
 void gb_books_restore(const struct gb_block *block)

@@ -3,13 +3,13 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-#include "alloc/books.h"
 #include "alloc/deferred.h"
+#include "alloc/give_back.h"
+#include "alloc/idle.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "driver/driver.h"
 #include "ledger/ledger.h"
-#include "tier/tier.h"
 
 struct ended {
 	CUcontext context;
@@ -30,12 +30,9 @@ static void drop_records(const struct ended *ended)
 
 	if (count < 0)
 		gb_log(GB_LOG_ERROR, "context", "out of memory: the records of a destroyed context stay");
-	for (long i = 0; i < count; i++) {
-		const struct gb_tier_ops *tier = gb_tier((enum gb_tier)blocks[i].tier);
-		if (tier)
-			tier->abandon(&blocks[i]);
-		gb_books_close(&blocks[i]);
-	}
+	gb_idle_forget(ended->context);
+	for (long i = 0; i < count; i++)
+		gb_give_up(&blocks[i]);
 	gb_deferred_abandon(ended->context);
 }
 

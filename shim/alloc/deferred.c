@@ -4,12 +4,10 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#include "alloc/books.h"
 #include "alloc/capture.h"
 #include "alloc/give_back.h"
 #include "base/cleanup.h"
 #include "driver/driver.h"
-#include "tier/tier.h"
 
 struct deferred {
 	struct gb_block block;
@@ -93,7 +91,6 @@ CUresult gb_deferred_after_captures(const struct gb_block *block)
 
 static void finish(struct deferred *entry)
 {
-	gb_books_close(&entry->block);
 	free(entry);
 	atomic_fetch_sub(&count, 1);
 }
@@ -156,7 +153,7 @@ void gb_deferred_abandon(CUcontext context)
 		struct deferred *entry = list;
 		list = entry->next;
 		if (entry->block.context == context) {
-			gb_tier((enum gb_tier)entry->block.tier)->abandon(&entry->block);
+			gb_give_up(&entry->block);
 			finish(entry);
 		} else {
 			entry->next = kept;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "alloc/moves.h"
 #include "base/options.h"
 #include "driver/driver.h"
 #include "ledger/account.h"
@@ -57,31 +58,82 @@ uint64_t gb_device_limit(CUdevice device)
 	return limit;
 }
 
+/* The size that the user set, against this device's VRAM; `unset` if he set none. */
+static uint64_t resolve(const struct gb_size *option, CUdevice device, uint64_t unset)
+{
+	return gb_size_resolve(option, option->is_share ? device_total(device) : 0, unset);
+}
+
+uint64_t gb_device_chunk(CUdevice device)
+{
+	return resolve(&gb_options()->chunk, device, 0);
+}
+
 struct gb_rules gb_device_rules(CUdevice device)
 {
 	const struct gb_options *options = gb_options();
-	const struct gb_size *min_spill = &options->min_spill;
 
 	return (struct gb_rules){
 		.fallback = (enum gb_fallback)options->fallback,
-		.min_spill = gb_size_resolve(min_spill, min_spill->is_share ? device_total(device) : 0, 0),
+		.pattern = (enum gb_pattern)options->placement,
+		.min_spill = resolve(&options->min_spill, device, 0),
+		.chunk = gb_split_chunk(GB_GRANULE_USUAL, gb_device_chunk(device), (enum gb_pattern)options->placement),
+		.small = resolve(&options->chunk, device, GB_CHUNK_FRONT),
 		.retry_first = options->retry_first,
+		.movable = options->movable,
+	};
+}
+
+/* What the program will still ask for, of what the user said it would. */
+static uint64_t expected_left(CUdevice device, uint64_t bytes)
+{
+	uint64_t expected = resolve(&gb_options()->expect, device, 0);
+	uint64_t held = 0;
+
+	if (!expected)
+		return 0;
+	for (unsigned tier = 0; tier < GB_TIER_COUNT; tier++)
+		held += gb_account_bytes((unsigned)device, (enum gb_tier)tier);
+	/* More than was expected: this demand is the last as far as is known. */
+	return expected > held && expected - held > bytes ? expected - held : bytes;
+}
+
+static struct gb_budget cheap_budget(CUdevice device)
+{
+	return (struct gb_budget){
+		.limit = gb_device_limit(device),
+		.held = gb_account_bytes((unsigned)device, GB_TIER_DEVICE),
+		.free = UINT64_MAX,
+		.reserve = resolve(&gb_options()->vram_reserve, device, 0),
+		.movable = gb_moves_movable(device),
 	};
 }
 
 struct gb_budget gb_device_budget(CUdevice device, uint64_t bytes, const struct gb_rules *rules)
 {
-	const struct gb_size *reserve = &gb_options()->vram_reserve;
-	struct gb_budget budget = {
-		.limit = gb_device_limit(device),
-		.held = gb_account_bytes((unsigned)device, GB_TIER_DEVICE),
-		.free = UINT64_MAX,
-		.reserve = gb_size_resolve(reserve, reserve->is_share ? device_total(device) : 0, 0),
-	};
+	const struct gb_options *options = gb_options();
+	bool spreads = options->expect.is_set && bytes / GB_STRIPES_MIN >= rules->chunk;
 
-	/* Asking the driver costs microseconds: only where the answer can matter. */
+	/* Asking the driver costs microseconds: only where its answer can matter. */
+	if (!spreads && (!options->vram_reserve.is_set || bytes < rules->min_spill))
+		return cheap_budget(device);
+	struct gb_budget budget = gb_device_budget_now(device);
+	if (spreads)
+		budget.expected_left = expected_left(device, bytes);
+	return budget;
+}
+
+struct gb_budget gb_device_budget_now(CUdevice device)
+{
+	const struct gb_size *reserve = &gb_options()->vram_reserve;
 	size_t free_bytes, total_bytes;
-	if (budget.reserve && bytes >= rules->min_spill &&
+	CUcontext context;
+	CUdevice current;
+	struct gb_budget budget = cheap_budget(device);
+
+	budget.split_reserve = reserve->is_set ? budget.reserve : gb_split_reserve_default(device_total(device));
+	/* The driver answers for the current context's device, which a handle need not be for (cuMemCreate). */
+	if (gb_device_current(&context, &current) && current == device &&
 	    gb_driver()->cuMemGetInfo_v2(&free_bytes, &total_bytes) == CUDA_SUCCESS)
 		budget.free = free_bytes;
 	return budget;

@@ -18,8 +18,15 @@ bool gb_device_current(CUcontext *context, CUdevice *device);
 /* Bytes of VRAM that this process may hold there; UINT64_MAX without a limit. */
 uint64_t gb_device_limit(CUdevice device);
 
-/* The budget for placing a demand of `bytes` on the device. */
+/* The budget for placing a demand of `bytes` on the device. The driver is asked for what is free only where the answer can
+ * matter, and where a context of the device is current. */
 struct gb_budget gb_device_budget(CUdevice device, uint64_t bytes, const struct gb_rules *rules);
+
+/* The same with the driver asked. */
+struct gb_budget gb_device_budget_now(CUdevice device);
+
+/* The size of chunks that the user set for the device, in bytes; 0: none. */
+uint64_t gb_device_chunk(CUdevice device);
 
 /* What the options say, resolved against this device. */
 struct gb_rules gb_device_rules(CUdevice device);

@@ -5,9 +5,14 @@
 #include "alloc/capture.h"
 #include "alloc/deferred.h"
 #include "alloc/devices.h"
+#include "alloc/gate.h"
+#include "alloc/idle.h"
+#include "alloc/moves.h"
 #include "ledger/account.h"
+#include "ledger/handle_table.h"
 #include "ledger/ledger.h"
 #include "lease/local.h"
+#include "tier/split.h"
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -17,10 +22,15 @@ static void after_fork_in_child(void)
 {
 	gb_account_after_fork();
 	gb_ledger_after_fork();
+	gb_handles_after_fork();
 	gb_deferred_after_fork();
 	gb_capture_after_fork();
 	gb_local_after_fork();
 	gb_devices_after_fork();
+	gb_moves_after_fork();
+	gb_idle_after_fork();
+	gb_gate_after_fork();
+	gb_split_set_after_fork();
 }
 
 static void start(void)

@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* An undo that fails gets a second try, because nobody comes after it. The value is the last try's. */
+/* An undo that fails gets a second try, because nobody comes after it. The value is the last try's.
+ * The call is written out twice: nothing in it may count. */
 #define GB_INSIST(call) ((call) ? (call) : 0)
 
 #define GB_CLEANUP(function) __attribute__((cleanup(function)))

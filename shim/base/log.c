@@ -16,6 +16,11 @@ void gb_log_set_level(enum gb_log_level level)
 	atomic_store_explicit(&threshold, (int)level, memory_order_relaxed);
 }
 
+bool gb_log_says(enum gb_log_level level)
+{
+	return (int)level <= atomic_load_explicit(&threshold, memory_order_relaxed);
+}
+
 static void write_line(enum gb_log_level level, const char *area, const char *format, va_list arguments)
 {
 	char line[512];
@@ -46,7 +51,7 @@ static void write_last_line(enum gb_log_level level, const char *area, const cha
 
 void gb_log(enum gb_log_level level, const char *area, const char *format, ...)
 {
-	if ((int)level > atomic_load_explicit(&threshold, memory_order_relaxed))
+	if (!gb_log_says(level))
 		return;
 	int saved = errno;
 	int count = atomic_fetch_add_explicit(&lines, 1, memory_order_relaxed);

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
-enum kind { SIZE, CHOICE, CHOICE_OR_SIZE, SWITCH };
+enum kind { SIZE, CHOICE, CHOICE_OR_SIZE, SWITCH, PATH };
 
 struct row {
 	const char *id;
@@ -69,6 +69,10 @@ static bool parse(const struct row *row, const char *text, void *field)
 		*(struct gb_choice_or_size *)field = value;
 		return true;
 	}
+	case PATH:
+		if (*text == '/')
+			*(const char **)field = text;
+		return *text == '/';
 	}
 	return false;
 }
@@ -84,6 +88,8 @@ static const char *wanted(const struct row *row)
 		return row->choices;
 	case CHOICE_OR_SIZE:
 		return "off, on or a size such as 8GiB";
+	case PATH:
+		return "an absolute path";
 	}
 	return "";
 }

@@ -13,7 +13,10 @@
 #include "base/size.h"
 
 /* Positions in the `choices` of the option of that name in options.def. */
-enum gb_fallback { GB_FALLBACK_AUTO, GB_FALLBACK_HOST, GB_FALLBACK_MANAGED, GB_FALLBACK_OFF };
+enum gb_fallback { GB_FALLBACK_AUTO, GB_FALLBACK_SPLIT, GB_FALLBACK_HOST, GB_FALLBACK_MANAGED, GB_FALLBACK_OFF };
+/* INTERLEAVE: VRAM and host memory alternate in proportion, so that a kernel that reads it all draws on both. FRONT: VRAM
+ * first, then host memory. */
+enum gb_pattern { GB_PATTERN_INTERLEAVE, GB_PATTERN_FRONT };
 enum gb_advertise { GB_ADVERTISE_OFF, GB_ADVERTISE_ON };
 
 struct gb_choice_or_size {
@@ -25,6 +28,7 @@ typedef struct gb_size gb_option_SIZE;
 typedef int gb_option_CHOICE;
 typedef struct gb_choice_or_size gb_option_CHOICE_OR_SIZE;
 typedef bool gb_option_SWITCH;
+typedef const char *gb_option_PATH; /* the environment's own text; NULL: unset */
 
 struct gb_options {
 #define GB_OPTION(id, kind, choices, default_text, help) gb_option_##kind id;

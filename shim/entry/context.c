@@ -1,5 +1,8 @@
-/* The end of contexts. */
+/* The end of contexts, and what one device lets another reach. */
 #include "alloc/contexts.h"
+#include "alloc/give_back.h"
+#include "alloc/moves.h"
+#include "abi/greenboost_abi.h"
 #include "entry/entry.h"
 
 CUresult cuCtxDestroy(CUcontext context)
@@ -42,4 +45,21 @@ CUresult cuDevicePrimaryCtxReset_v2(CUdevice device)
 {
 	GB_ENTER(cuDevicePrimaryCtxReset_v2, (device));
 	return gb_primary_context_end(driver->cuDevicePrimaryCtxReset_v2, device);
+}
+
+/* From here on the current context's device reaches the memory of the peer's. */
+CUresult cuCtxEnablePeerAccess(CUcontext peer, unsigned int flags)
+{
+	GB_ENTER(cuCtxEnablePeerAccess, (peer, flags));
+	CUresult result = driver->cuCtxEnablePeerAccess(peer, flags);
+	CUdevice device = -1, owner = -1;
+	bool pushed;
+
+	if (result || driver->cuCtxGetDevice(&device) || gb_context_enter(peer, &pushed))
+		return result;
+	driver->cuCtxGetDevice(&owner);
+	gb_context_leave(&pushed);
+	if (owner != device && owner >= 0 && owner < GB_DEVICES_MAX && device >= 0 && device < GB_DEVICES_MAX)
+		gb_moves_let_in(owner, device);
+	return result;
 }

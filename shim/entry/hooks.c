@@ -5,12 +5,14 @@
 #include "driver/driver.h"
 #include "entry/prototypes.h"
 
+#define NAMES(symbol, name, name_length) symbol, name, sizeof symbol - 1, name_length
+#define ENTRY(library, table, symbol) library, offsetof(struct table, symbol), (void *)symbol
+
 const struct gb_hook gb_hooks[] = {
-#define GB_CUDA_HOOK(symbol, name, version, stream, parameters, arguments)                                      \
-	{#symbol,       name, version, GB_STREAM_##stream, GB_LIBRARY_CUDA, offsetof(struct gb_driver, symbol), \
-	 (void *)symbol},
-#define GB_NVML_HOOK(symbol, parameters, arguments)                                                           \
-	{#symbol, NULL, 0, GB_STREAM_ANY, GB_LIBRARY_NVML, offsetof(struct gb_nvml, symbol), (void *)symbol},
+#define GB_CUDA_HOOK(symbol, name, version, stream, parameters, arguments) \
+	{NAMES(#symbol, name, sizeof name - 1), version, GB_STREAM_##stream, ENTRY(GB_LIBRARY_CUDA, gb_driver, symbol)},
+#define GB_NVML_HOOK(symbol, parameters, arguments)                                           \
+	{NAMES(#symbol, NULL, 0), 0, GB_STREAM_ANY, ENTRY(GB_LIBRARY_NVML, gb_nvml, symbol)},
 #include "hooks.def"
 #undef GB_CUDA_HOOK
 #undef GB_NVML_HOOK
@@ -26,8 +28,10 @@ const struct gb_hook *gb_hook_by_symbol(const char *symbol)
 
 	if (!driver && !nvml)
 		return NULL;
+	/* A program looks up hundreds of names as it starts: most rows are passed over by their length. */
+	size_t length = strlen(symbol);
 	for (size_t i = 0; i < gb_hooks_count; i++) {
-		if (!strcmp(gb_hooks[i].symbol, symbol))
+		if (gb_hooks[i].symbol_length == length && !memcmp(gb_hooks[i].symbol, symbol, length))
 			return &gb_hooks[i];
 	}
 	return NULL;
@@ -38,14 +42,15 @@ const struct gb_hook *gb_hook_by_name(const char *name, int version, uint64_t fl
 	enum gb_hook_stream stream =
 		flags & CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM ? GB_STREAM_PER_THREAD : GB_STREAM_LEGACY;
 	const struct gb_hook *best = NULL;
+	size_t length = strlen(name);
 
 	for (size_t i = 0; i < gb_hooks_count; i++) {
 		const struct gb_hook *hook = &gb_hooks[i];
-		if (!hook->name || strcmp(hook->name, name) != 0 || hook->version > version)
+		if (hook->name_length != length || hook->version > version)
 			continue;
 		if (hook->stream != GB_STREAM_ANY && hook->stream != stream)
 			continue;
-		if (!best || hook->version > best->version)
+		if (hook->name && !memcmp(hook->name, name, length) && (!best || hook->version > best->version))
 			best = hook;
 	}
 	return best;

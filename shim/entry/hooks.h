@@ -16,6 +16,7 @@ enum gb_hook_library { GB_LIBRARY_CUDA, GB_LIBRARY_NVML };
 struct gb_hook {
 	const char *symbol;
 	const char *name; /* as cuGetProcAddress knows it; NULL in NVML */
+	size_t symbol_length, name_length;
 	int version;
 	enum gb_hook_stream stream;
 	enum gb_hook_library library;

@@ -99,12 +99,17 @@ void gb_account_cancel(unsigned device, enum gb_tier tier, uint64_t bytes)
 	__atomic_fetch_sub(&tier_of(device, tier)->bytes, bytes, __ATOMIC_RELAXED);
 }
 
-void gb_account_commit(unsigned device, enum gb_tier tier, uint64_t bytes)
+void gb_account_took(unsigned device, enum gb_tier tier)
 {
 	struct gb_page_tier *counter = tier_of(device, tier);
 
-	__atomic_fetch_add(&counter->blocks, 1, __ATOMIC_RELAXED);
 	raise_peak(counter, __atomic_load_n(&counter->bytes, __ATOMIC_RELAXED));
+}
+
+void gb_account_commit(unsigned device, enum gb_tier tier, uint64_t bytes)
+{
+	__atomic_fetch_add(&tier_of(device, tier)->blocks, 1, __ATOMIC_RELAXED);
+	gb_account_took(device, tier);
 	if (gb_tier_is_fallback(tier))
 		__atomic_fetch_add(&gb_account_page()->device[device].spilled_bytes, bytes, __ATOMIC_RELAXED);
 }
@@ -125,6 +130,49 @@ bool gb_account_reserve_host(uint64_t bytes, uint64_t limit)
 void gb_account_release_host(uint64_t bytes)
 {
 	__atomic_fetch_sub(&gb_account_page()->host_bytes, bytes, __ATOMIC_RELAXED);
+}
+
+/* Modulo 2^64: taking away is adding the complement. */
+static void count_chunks(unsigned device, uint64_t vram_bytes, uint64_t vram_chunks, uint64_t host_chunks)
+{
+	struct gb_page_split *split = &gb_account_page()->split[device];
+
+	__atomic_fetch_add(&split->vram_bytes, vram_bytes, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&split->vram_chunks, vram_chunks, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&split->host_chunks, host_chunks, __ATOMIC_RELAXED);
+}
+
+void gb_account_add_chunks(unsigned device, const struct gb_share *share)
+{
+	count_chunks(device, share->vram, share->vram_chunks, share->host_chunks);
+}
+
+void gb_account_remove_chunks(unsigned device, const struct gb_share *share)
+{
+	count_chunks(device, 0 - share->vram, UINT64_C(0) - share->vram_chunks, UINT64_C(0) - share->host_chunks);
+}
+
+static void count_moved(unsigned device, uint64_t bytes)
+{
+	__atomic_fetch_add(&gb_account_page()->device[device].moved_bytes, bytes, __ATOMIC_RELAXED);
+}
+
+void gb_account_moved_out(unsigned device, uint64_t bytes, uint32_t chunks)
+{
+	__atomic_fetch_add(&tier_of(device, GB_TIER_SPLIT)->bytes, bytes, __ATOMIC_RELAXED);
+	gb_account_took(device, GB_TIER_SPLIT);
+	gb_account_cancel(device, GB_TIER_DEVICE, bytes);
+	count_chunks(device, 0 - bytes, UINT64_C(0) - chunks, chunks);
+	count_moved(device, bytes);
+}
+
+void gb_account_moved_in(unsigned device, uint64_t reserved, uint64_t bytes, uint32_t chunks)
+{
+	gb_account_cancel(device, GB_TIER_DEVICE, reserved - bytes);
+	gb_account_took(device, GB_TIER_DEVICE);
+	gb_account_cancel(device, GB_TIER_SPLIT, bytes);
+	count_chunks(device, bytes, chunks, UINT64_C(0) - chunks);
+	count_moved(device, bytes);
 }
 
 void gb_account_count_refusal(unsigned device)

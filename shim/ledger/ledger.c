@@ -19,9 +19,10 @@ int gb_ledger_insert(const struct gb_block *block, struct gb_block *stale)
 
 bool gb_ledger_remove(CUdeviceptr base, struct gb_block *block)
 {
-	/* Fallback blocks are few or none: the count spares most frees the tree's lock. The thread that frees a block has
-	 * heard of its address from the thread that inserted it, so it sees the count that includes it. */
-	return (gb_tree_count() && gb_tree_remove(base, block)) || gb_table_remove(base, block);
+	/* The table first: most blocks are there, and then it makes no difference to them that fallback blocks exist. The
+	 * thread that frees a block has heard of its address from the thread that inserted it, so it sees the count that
+	 * includes it. */
+	return gb_table_remove(base, block) || (gb_tree_count() && gb_tree_remove(base, block));
 }
 
 bool gb_ledger_find_fallback(CUdeviceptr address, struct gb_block *block)

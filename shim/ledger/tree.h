@@ -1,4 +1,4 @@
-/* Fallback blocks in the order of their addresses: a treap under one lock. Logarithmic; 56 bytes a block.
+/* Fallback blocks in the order of their addresses: a treap under one lock. Logarithmic; 64 bytes a block.
  * Same contract as ledger.h. Blocks do not overlap. */
 #ifndef GB_LEDGER_TREE_H
 #define GB_LEDGER_TREE_H

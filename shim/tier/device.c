@@ -2,10 +2,10 @@
 #include "driver/driver.h"
 #include "tier/tier.h"
 
-static bool works(CUdevice device)
+static const char *why_not(CUdevice device)
 {
 	(void)device;
-	return true;
+	return NULL;
 }
 
 static CUresult allocate(struct gb_block *block, struct gb_request *request)
@@ -36,4 +36,4 @@ static void abandon(struct gb_block *block)
 	(void)block;
 }
 
-const struct gb_tier_ops gb_tier_device = {"device", false, works, allocate, release, abandon};
+const struct gb_tier_ops gb_tier_device = {"device", why_not, allocate, release, abandon, gb_tier_share_vram};

@@ -150,7 +150,7 @@ static bool try_pieces(CUdevice device, size_t size, uint64_t piece)
 	return GB_INSIST(release_pieces(&block, piece)) == CUDA_SUCCESS && passed;
 }
 
-static bool works(CUdevice device)
+static const char *why_not(CUdevice device)
 {
 	const size_t piece = mapping_bytes(UINT64_C(64) << 10);
 	int same_address = 0;
@@ -158,13 +158,14 @@ static bool works(CUdevice device)
 	if (gb_driver()->cuDeviceGetAttribute(&same_address,
 					      CU_DEVICE_ATTRIBUTE_CAN_USE_HOST_POINTER_FOR_REGISTERED_MEM, device) ||
 	    !same_address)
-		return false;
+		return "registered memory has another address on the device";
 	if (try_pieces(device, 2 * piece, piece)) {
 		atomic_store_explicit(&piece_bytes[device], PIECE_BYTES_MAX, memory_order_relaxed);
-		return true;
+		return NULL;
 	}
 	atomic_store_explicit(&piece_bytes[device], WHOLE, memory_order_relaxed);
-	return try_pieces(device, 2 * piece, WHOLE);
+	return try_pieces(device, 2 * piece, WHOLE) ? NULL
+						    : "cuMemHostRegister failed, or the device does not reach it";
 }
 
-const struct gb_tier_ops gb_tier_host_mapped = {"host_mapped", true, works, allocate, release, abandon};
+const struct gb_tier_ops gb_tier_host_mapped = {"host_mapped", why_not, allocate, release, abandon, gb_tier_share_host};

@@ -36,18 +36,19 @@ static void abandon(struct gb_block *block)
 	(void)block; /* managed memory goes with its context (cuCtxDestroy) */
 }
 
-static bool works(CUdevice device)
+static const char *why_not(CUdevice device)
 {
 	int concurrent = 0;
 	struct gb_block block = {.size = 128 << 10, .device = (uint8_t)device};
 
 	if (gb_driver()->cuDeviceGetAttribute(&concurrent, CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS, device) ||
 	    !concurrent)
-		return false;
+		return "the device lacks concurrentManagedAccess";
 	if (allocate(&block, NULL))
-		return false;
+		return "cuMemAllocManaged or its advice failed";
 	bool passed = gb_tier_exercise(block.base, block.size);
-	return GB_INSIST(release(&block)) == CUDA_SUCCESS && passed;
+	return GB_INSIST(release(&block)) == CUDA_SUCCESS && passed ? NULL
+								    : "the device and the CPU do not see the same";
 }
 
-const struct gb_tier_ops gb_tier_managed = {"managed", true, works, allocate, release, abandon};
+const struct gb_tier_ops gb_tier_managed = {"managed", why_not, allocate, release, abandon, gb_tier_share_host};

@@ -10,6 +10,8 @@
  *   allocate_free_random  the same, but it is one of the LIVE blocks, anywhere, that is replaced
  *   info                  cuMemGetInfo
  *   attributes            cuPointerGetAttributes, the four that PyTorch and NVIDIA's runtime ask for
+ *   submit                cuLaunchKernel, of all that submits work the call with the most arguments
+ *   look_up               cuGetProcAddress of a name we stand in for, each in its turn
  *   dlsym                 dlsym of a function that has nothing to do with CUDA
  *
  * A single thread is kept on one processor. */
@@ -32,6 +34,17 @@ static CUresult (*release)(CUdeviceptr);
 static CUresult (*get_info)(size_t *, size_t *);
 static CUresult (*get_attributes)(unsigned int, CUpointer_attribute *, void **, CUdeviceptr);
 static CUresult (*set_current)(CUcontext);
+static CUresult (*launch)(CUfunction, unsigned int, unsigned int, unsigned int, unsigned int, unsigned int,
+			  unsigned int, unsigned int, CUstream, void **, void **);
+static CUresult (*look_up)(const char *, void **, int, cuuint64_t, CUdriverProcAddressQueryResult *);
+
+static const char *const names[] = {
+#define GB_CUDA_HOOK(symbol, name, version, stream, parameters, arguments) name,
+#define GB_NVML_HOOK(symbol, parameters, arguments)
+#include "hooks.def"
+#undef GB_CUDA_HOOK
+#undef GB_NVML_HOOK
+};
 
 static const size_t sizes[8] = {512, 4096, 2000, 65536, 1 << 20, 700, 30000, 2 << 20};
 static void *libm;
@@ -122,6 +135,23 @@ static void attributes(struct worker *w)
 		must(get_attributes(4, names, data, w->ring[i % RING] + 64), "cuPointerGetAttributes");
 }
 
+static void submit(struct worker *w)
+{
+	(void)w;
+	for (long i = 0; i < calls; i++)
+		must(launch(NULL, 1, 1, 1, 1, 1, 1, 0, NULL, NULL, NULL), "cuLaunchKernel");
+}
+
+static void look_up_names(struct worker *w)
+{
+	void *function;
+
+	(void)w;
+	for (long i = 0; i < calls; i++)
+		must(look_up(names[(size_t)i % (sizeof names / sizeof *names)], &function, 13000, 0, NULL),
+		     "cuGetProcAddress");
+}
+
 static void foreign_dlsym(struct worker *w)
 {
 	(void)w;
@@ -138,6 +168,8 @@ static const struct {
 	{"allocate_free_random", allocate_free_random},
 	{"info", info},
 	{"attributes", attributes},
+	{"submit", submit},
+	{"look_up", look_up_names},
 	{"dlsym", foreign_dlsym},
 };
 
@@ -208,6 +240,8 @@ static void start(void)
 	get_attributes = (CUresult (*)(unsigned int, CUpointer_attribute *, void **, CUdeviceptr))find(
 		libcuda, "cuPointerGetAttributes");
 	set_current = (CUresult (*)(CUcontext))find(libcuda, "cuCtxSetCurrent");
+	*(void **)&launch = find(libcuda, "cuLaunchKernel");
+	*(void **)&look_up = find(libcuda, "cuGetProcAddress_v2");
 	must(init(0), "cuInit");
 	must(retain(&context, 0), "cuDevicePrimaryCtxRetain");
 	must(set_current(context), "cuCtxSetCurrent");

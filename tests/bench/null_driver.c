@@ -2,7 +2,8 @@
  *
  * One device of 80 GiB, all of it always free. Addresses are handed out, never backed. Every call takes the same few
  * nanoseconds whatever is allocated, from any thread: no locks, no tables, one address list per thread and size class.
- * What hooks.def and driver.def name and this file does not is in null_driver_rest.c and answers NOT_SUPPORTED. */
+ * What hooks.def and driver.def name and this file does not is in null_driver_rest.c: work for the device is done at once,
+ * everything else answers NOT_SUPPORTED. */
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>

@@ -5,17 +5,19 @@
 
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 
-#define REST(symbol, parameters)                         \
+#define REST(symbol, parameters, result)                 \
 	__attribute__((weak)) CUresult symbol parameters \
 	{                                                \
-		return CUDA_ERROR_NOT_SUPPORTED;         \
+		return result;                           \
 	}
-#define GB_CUDA_HOOK(symbol, name, version, stream, parameters, arguments) REST(symbol, parameters)
+#define GB_CUDA_HOOK(symbol, name, version, stream, parameters, arguments) \
+	REST(symbol, parameters, CUDA_ERROR_NOT_SUPPORTED)
+#define GB_CUDA_SUBMIT(symbol, name, version, stream, parameters, arguments) REST(symbol, parameters, CUDA_SUCCESS)
 #define GB_NVML_HOOK(symbol, parameters, arguments)
 #include "hooks.def"
 #undef GB_CUDA_HOOK
 #undef GB_NVML_HOOK
-#define GB_CUDA_CALL(symbol, parameters) REST(symbol, parameters)
+#define GB_CUDA_CALL(symbol, parameters) REST(symbol, parameters, CUDA_ERROR_NOT_SUPPORTED)
 #define GB_NVML_CALL(symbol, parameters)
 #include "driver.def"
 #undef GB_CUDA_CALL

@@ -14,7 +14,7 @@ from typing import Any
 
 from cuda.bindings import driver
 
-BLOCKS = 12
+BLOCKS = 7
 MIB = 1 << 20
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -16,6 +17,35 @@ PROGRAMS = Path(__file__).parent / "programs"
 # What a sanitized library needs in front of it when the program itself is not sanitized.
 SANITIZER_RUNTIME = os.environ.get("GREENBOOST_TEST_RUNTIME", "")
 HELD = ("device_bytes", "host_bytes", "registered_bytes", "managed_bytes", "vmm_handles_bytes", "reserved_va_bytes")
+
+
+@dataclass(frozen=True)
+class Hook:
+    """A CUDA row of hooks.def. `parameters` and `arguments` have their parentheses."""
+
+    kind: str  # HOOK, or SUBMIT: only passes the gate
+    symbol: str
+    name: str
+    version: int
+    stream: str
+    parameters: str
+    arguments: str
+
+    @property
+    def form(self) -> str:
+        """What cudaTypedefs.h calls the type of this function."""
+        suffix = re.search(r"_pt[sd][sz]$", self.symbol) if self.stream == "PER_THREAD" else None
+        return f"PFN_{self.name}_v{self.version}{suffix[0] if suffix else ''}"
+
+
+def hooks() -> list[Hook]:
+    """The CUDA rows, in order."""
+    rows = re.findall(
+        r'^GB_CUDA_(HOOK|SUBMIT)\((\w+), "(\w+)", (\d+), (\w+), (\(.*?\)), (\(.*?\))\)$',
+        (ROOT / "shim/hooks.def").read_text(),
+        re.MULTILINE,
+    )
+    return [Hook(kind, symbol, name, int(version), *rest) for kind, symbol, name, version, *rest in rows]
 
 
 @dataclass

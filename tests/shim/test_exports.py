@@ -8,7 +8,7 @@ from harness import ROOT, SHIM
 
 def rows():
     text = (ROOT / "shim/hooks.def").read_text()
-    return set(re.findall(r"^GB_(?:CUDA|NVML)_HOOK\((\w+),", text, re.MULTILINE)) - {"symbol"}
+    return set(re.findall(r"^GB_(?:CUDA_HOOK|CUDA_SUBMIT|NVML_HOOK)\((\w+),", text, re.MULTILINE))
 
 
 def test_exports_are_the_hooks_and_dlsym():

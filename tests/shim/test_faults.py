@@ -48,7 +48,7 @@ print(*heard)
 CALLS_MAX = 12  # of one symbol: later ones are made from the same places
 
 
-@pytest.mark.parametrize("fallback", ["host", "managed", "off"])
+@pytest.mark.parametrize("fallback", ["auto", "host", "managed", "off"])
 @pytest.mark.parametrize("code", [2, 999])
 def test_each_call_failed_once_leaves_nothing(tmp_path, fallback, code):
     program = PROGRAM

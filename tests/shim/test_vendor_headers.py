@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pynvml
 import pytest
-from harness import ROOT, compile_c
+from harness import ROOT, compile_c, hooks
 
 SUBSET = ROOT / "shim/abi/cuda_subset.h"
 NVML_MARK = "/* ---- NVML"
@@ -38,6 +38,11 @@ def constants(text):
     return {name: int(value, 0) for name, value in named}
 
 
+def known():
+    """The newest CUDA that hooks.def was compared with."""
+    return int(re.search(r"GB_CUDA_VERSION_KNOWN = (\d+)", (ROOT / "shim/entry/hooks.h").read_text())[1])
+
+
 def output_of(tmp_path, source, *flags):
     return subprocess.run([compile_c(tmp_path, source, *flags)], capture_output=True, text=True, check=True).stdout
 
@@ -52,7 +57,9 @@ def test_cuda_constants_have_the_vendors_values(tmp_path, include):
 
 def test_cuda_types_have_the_vendors_sizes(tmp_path, include):
     types = ["CUdevice", "CUdeviceptr", "CUcontext", "CUstream", "CUevent", "CUgraph", "CUmemoryPool", "cuuint64_t"]
+    types += ["CUgraphExec", "CUfunction", "CUarray", "cuuint32_t"]
     types += ["CUuuid", "CUipcMemHandle", "CUresult", "CUpointer_attribute", "CUmem_advise"]
+    types += ["CUmemGenericAllocationHandle", "CUmemLocation", "CUmemAccessDesc", "CUmemAllocationProp"]
     rows = "".join(f'printf("{name} %zu %zu\\n", sizeof({name}), _Alignof({name}));\n' for name in types)
     main = f"int main(void) {{\n{rows}}}\n"
     ours = output_of(tmp_path, f'#include <stdio.h>\n#include "{SUBSET}"\n{main}')
@@ -76,24 +83,42 @@ def test_nvml_structures_have_the_bindings_layout(tmp_path):
 def test_hooked_names_have_the_vendors_versions(include):
     """Each row is a form that cudaTypedefs.h knows by that version."""
     typedefs = (include / "cudaTypedefs.h").read_text()
-    rows = re.findall(
-        r'^GB_CUDA_HOOK\((\w+), "(\w+)", (\d+), (\w+),', (ROOT / "shim/hooks.def").read_text(), re.MULTILINE
-    )
-    assert len(rows) > 30
-    for symbol, name, version, stream in rows:
-        form = f"PFN_{name}_v{version}" + ("_ptsz" if stream == "PER_THREAD" else "")
-        assert re.search(rf"\b{form}\b", typedefs), f"{symbol}: no {form}"
+    assert len(hooks()) > 150
+    for hook in hooks():
+        assert re.search(rf"\b{hook.form}\b", typedefs), f"{hook.symbol}: no {hook.form}"
 
 
 def test_forms_newer_than_known_are_none(include):
     """No hooked name has a form that hooks.def lacks, up to the CUDA version that hooks.h says is known."""
     typedefs = (include / "cudaTypedefs.h").read_text()
-    known = int(re.search(r"GB_CUDA_VERSION_KNOWN = (\d+)", (ROOT / "shim/entry/hooks.h").read_text())[1])
-    rows = re.findall(r'^GB_CUDA_HOOK\(\w+, "(\w+)", (\d+),', (ROOT / "shim/hooks.def").read_text(), re.MULTILINE)
     ours = {}
-    for name, version in rows:
-        ours.setdefault(name, set()).add(int(version))
-    for name, versions in ours.items():
-        theirs = {int(version) for version in re.findall(rf"\bPFN_{name}_v(\d+)(?:_ptsz)?\b", typedefs)}
-        before_3020 = {version for version in theirs if version < min(versions)}
-        assert {version for version in theirs if version <= known} - before_3020 == versions, name
+    for hook in hooks():
+        ours.setdefault(hook.name, {})[hook.form] = hook.version
+    for name, forms in ours.items():
+        theirs = re.findall(rf"\b(PFN_{name}_v(\d+)(?:_pt[sd][sz])?)\b", typedefs)
+        first = min(3020, *forms.values())  # the 32-bit forms from before are none of ours
+        assert {form for form, version in theirs if first <= int(version) <= known()} == set(forms), name
+
+
+def test_every_call_that_gives_a_device_work_on_memory_passes_the_gate(include):
+    """By family, so that a call that a new CUDA adds to one is missed here first."""
+    typedefs = (include / "cudaTypedefs.h").read_text()
+    family = r"cu(?:Launch|GraphLaunch|Memcpy|Memset|MemBatch|StreamBatchMemOp|StreamWaitValue|StreamWriteValue)\w*?"
+    theirs = {name for name, version in re.findall(rf"\bPFN_({family})_v(\d+)", typedefs) if int(version) <= known()}
+    assert theirs - {"cuLaunchHostFunc"} == {hook.name for hook in hooks() if hook.kind == "SUBMIT"}
+
+
+def test_prototypes_are_the_vendors(tmp_path, include):
+    """The parameters of every row, in the vendor's own types: of the symbol, and of the form that it is resolved as.
+
+    __CUDA_API_VERSION_INTERNAL makes cuda.h declare every spelling of a call, and take back the macros that choose one.
+    """
+    same = "_Static_assert(__builtin_types_compatible_p({}, CUresult (*) {}), {!r});\n"
+    rows = [(f"__typeof__(&{hook.symbol})", hook.parameters) for hook in hooks()]
+    rows += [(hook.form, hook.parameters) for hook in hooks()]
+    calls = re.findall(r"^GB_CUDA_CALL\((\w+), (\(.*\))\)$", (ROOT / "shim/driver.def").read_text(), re.MULTILINE)
+    assert len(calls) > 20
+    rows += [(f"__typeof__(&{symbol})", parameters) for symbol, parameters in calls]
+    checks = "".join(same.format(theirs, ours, theirs).replace("'", '"') for theirs, ours in rows)
+    source = f"#define __CUDA_API_VERSION_INTERNAL\n#include <cuda.h>\n#include <cudaTypedefs.h>\n{checks}"
+    compile_c(tmp_path, source, "-c", f"-I{include}")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from greenboost_py.base import remembered
 from greenboost_py.base.options import load_options
 
 GREENBOOST = [sys.executable, "-c", "from greenboost_py.cli.main import main; main()"]
@@ -16,7 +17,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def run(library: Path) -> Run:
+def run(library: Path, tmp_path: Path) -> Run:
     """A function that runs `greenboost run` with these arguments; `env` adds to an environment with nothing set of ours."""
 
     def run_(
@@ -25,7 +26,7 @@ def run(library: Path) -> Run:
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("GREENBOOST_", "LD_"))}
         return subprocess.run(
             [*GREENBOOST, "run", *map(str, arguments)],
-            env=clean | {"GREENBOOST_LIBRARY": str(library)} | (env or {}),
+            env=clean | {"GREENBOOST_LIBRARY": str(library), "XDG_STATE_HOME": str(tmp_path / "state")} | (env or {}),
             input=stdin,
             capture_output=True,
             text=True,
@@ -36,9 +37,10 @@ def run(library: Path) -> Run:
 
 
 def variables(done: "subprocess.CompletedProcess[str]") -> dict[str, str]:
-    """What env(1), run as the program, printed of the shim's variables."""
+    """What env(1), run as the program, printed of the shim's variables; without those that are always there."""
     lines = [line.partition("=") for line in done.stdout.splitlines()]
-    return {name: value for name, _, value in lines if name.startswith("GREENBOOST_") and name != "GREENBOOST_LIBRARY"}
+    always = ("GREENBOOST_LIBRARY", "GREENBOOST_REMEMBER")
+    return {name: value for name, _, value in lines if name.startswith("GREENBOOST_") and name not in always}
 
 
 # The program is the same as without
@@ -162,7 +164,7 @@ def test_run_offers_every_option_of_the_list(run: Run) -> None:
         (["--vram-limit="], r"--vram-limit: '' is not a size: it is empty; .*8GiB.*"),
         (["--vram-limit", "-1"], r"--vram-limit: '-1' is not a size: it is negative; .*8GiB.*"),
         (["--host-limit", "101%"], r"--host-limit: '101%' is not a share: above 0% and at most 100%"),
-        (["--fallback", "ram"], r"--fallback: 'ram' is not accepted; write one of auto, host, managed, off"),
+        (["--fallback", "ram"], r"--fallback: 'ram' is not accepted; write one of auto, split, host, managed, off"),
         (["--advertise", "some"], r"--advertise: 'some' is not accepted; write one of off, on, or a size such as 8GiB"),
         (["--log", "a\nb"], r"--log: 'a\\nb' is not accepted; write one of off, error, warn, info, debug"),
         (["--vram-limt", "1"], r"No such option:? '?--vram-limt'?.*--vram-limit.*"),
@@ -202,10 +204,38 @@ def test_run_within_run_preloads_the_library_once(run: Run, library: Path) -> No
     assert f"LD_PRELOAD={library}" in done.stdout.splitlines()
 
 
+# What is remembered
+
+
+def test_run_expects_what_was_remembered_for_this_command_line(run: Run, tmp_path: Path) -> None:
+    (line,) = (line for line in run("--", "env").stdout.splitlines() if line.startswith("GREENBOOST_REMEMBER="))
+    file = Path(line.partition("=")[2])
+    assert file.parent == tmp_path / "state/greenboost/programs"
+    assert file.parent.is_dir() and file.name.startswith("env-")
+    file.write_text("12345\n")
+    assert variables(run("--", "env")) == {"GREENBOOST_EXPECT": "12345"}
+    assert variables(run("--", "env", "-u", "NOTHING")) == {}, "another command line"
+    assert variables(run("--expect", "1GiB", "--", "env")) == {"GREENBOOST_EXPECT": "1GiB"}
+    assert variables(run("--", "env", env={"GREENBOOST_REMEMBER": ""})) == {}
+
+
+@pytest.mark.parametrize("content", [b"", b"0\n", b"12", b"-3\n", b"1e9\n", b"9" * 40 + b"\n", b"\xff\n", b"7\n8\n"])
+def test_run_with_a_record_it_cannot_read_expects_nothing(run: Run, tmp_path: Path, content: bytes) -> None:
+    run("--", "env")
+    remembered.file_of(["env"], tmp_path / "state/greenboost/programs").write_bytes(content)
+    assert variables(run("--", "env")) == {}
+
+
+def test_run_without_a_place_to_remember_runs(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file")
+    assert run("--", "true").returncode == 0
+    assert run("--", "true", env={"XDG_STATE_HOME": "", "HOME": ""}).returncode == 0
+
+
 # --dry-run
 
 
-def test_run_dry_run_prints_a_command_that_does_the_same(run: Run, library: Path) -> None:
+def test_run_dry_run_prints_a_command_that_does_the_same(run: Run, library: Path, tmp_path: Path) -> None:
     done = run(
         "--dry-run",
         "--vram-limit",
@@ -218,7 +248,10 @@ def test_run_dry_run_prints_a_command_that_does_the_same(run: Run, library: Path
         "a  b",
     )
     assert done.stdout.startswith("env ")
-    assert shlex.split(done.stdout)[1:3] == ["GREENBOOST_VRAM_LIMIT=1.5 GiB", f"LD_PRELOAD={library}"]
+    assignments = shlex.split(done.stdout)[1:4]
+    assert assignments[0] == "GREENBOOST_VRAM_LIMIT=1.5 GiB"
+    assert assignments[2] == f"LD_PRELOAD={library}"
+    assert not (tmp_path / "state").exists()
     again = subprocess.run(done.stdout, shell=True, capture_output=True, text=True, check=True)
     assert again.stdout == f"1.5 GiB|{library}|a  b\n"
 

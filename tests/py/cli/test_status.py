@@ -4,10 +4,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+from greenboost_py.base import abi
 from greenboost_py.base.abi import PageError, parse_page
 from greenboost_py.base.sysroot import SysRoot
 from greenboost_py.cli import status
@@ -32,9 +34,26 @@ def test_to_text_shows_what_lies_in_which_tier(make_page: MakePage) -> None:
         ["PID", "PROGRAM", "GPU", "TIER", "HELD", "PEAK", "BLOCKS"],
         ["17", "trainer", "0", "device", "1.00", "GiB", "1.00", "GiB", "1"],
         ["host_mapped", "2.00", "GiB", "2.00", "GiB", "1"],
-        ["VRAM", "limit", "1.00", "GiB"],
+        ["GPU", "0:", "VRAM", "limit", "1.00", "GiB"],
         ["1", "managed", "5.00", "MiB", "5.00", "MiB", "1"],
     ]
+
+
+def test_to_text_and_json_tell_of_chunks_and_moves(make_page: MakePage) -> None:
+    ffi = abi.abi()
+    page: Any = ffi.new("struct gb_page *")
+    ffi.memmove(page, make_page({(0, 1): GIB}), abi.page_bytes())
+    page.split[0].vram_bytes, page.split[0].vram_chunks, page.split[0].host_chunks = 4 * GIB, 2**20, 16384
+    page.device[0].moved_bytes = 3 << 20
+    seen = reading(bytes(ffi.buffer(page)))
+    lines = status.to_text(seen).splitlines()
+    assert lines[-2:] == [
+        "         GPU 0: split chunks: 1048576 in VRAM (4.00 GiB), 16384 in RAM",
+        "         GPU 0: moved 3.00 MiB",
+    ]
+    (device,) = json.loads(status.to_json(seen))["programs"][0]["devices"]
+    assert device["split"] == {"vram_bytes": 4 * GIB, "vram_chunks": 2**20, "host_chunks": 16384}
+    assert device["moved_bytes"] == 3 << 20
 
 
 def test_to_text_of_a_program_that_holds_nothing_says_so(make_page: MakePage) -> None:

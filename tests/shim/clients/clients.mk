@@ -7,7 +7,7 @@ CUDA_STUB_DIR ?= $(BUILD)/fake_driver
 CLIENTS_DIR := tests/shim/clients
 CLIENTS_LINKED := linked rtld_default rtld_next
 CLIENTS_OVERFLOW := dlopened deepbind proc_address proc_address_v1
-CLIENTS_OWN := threads contexts capture forks stream_order many
+CLIENTS_OWN := threads contexts capture forks stream_order many handles
 CLIENTS_BODY := $(addprefix $(BUILD)/clients/,overflow.o content.o client.o)
 CLIENTS := $(addprefix $(BUILD)/clients/,$(CLIENTS_LINKED) $(CLIENTS_OVERFLOW) $(CLIENTS_OWN) plain rtld_next_find.so)
 

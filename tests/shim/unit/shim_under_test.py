@@ -18,14 +18,18 @@ HEADERS = (
     "base/size.h",
     "base/options.h",
     "base/block.h",
+    "policy/split_plan.h",
     "policy/placement.h",
+    "policy/returning.h",
     "policy/report.h",
     "policy/host_memory.h",
     "ledger/ledger.h",
+    "ledger/handle_table.h",
     "ledger/account.h",
+    "alloc/gate.h",
     "entry/hooks.h",
 )
-STANDARD = ("stddef.h", "stdint.h", "stdbool.h", "stdatomic.h")
+STANDARD = ("stddef.h", "stdint.h", "stdbool.h", "stdatomic.h", "stdlib.h", "unistd.h")
 
 
 @cache

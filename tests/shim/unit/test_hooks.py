@@ -34,7 +34,16 @@ def by_name(name, version, flags=0):
         ("cuStreamBeginCapture", 10000, 2, "cuStreamBeginCapture_ptsz"),
         ("cuStreamBeginCapture", 10010, 2, "cuStreamBeginCapture_v2_ptsz"),
         ("cuStreamSynchronize", 2000, 2, None),
-        ("cuLaunchKernel", 13000, 0, None),
+        ("cuLaunchKernel", 13000, 0, "cuLaunchKernel"),
+        ("cuLaunchKernel", 13000, 2, "cuLaunchKernel_ptsz"),
+        ("cuMemcpyHtoD", 3020, 0, "cuMemcpyHtoD_v2"),
+        ("cuMemcpyHtoD", 7000, 2, "cuMemcpyHtoD_v2_ptds"),
+        ("cuMemcpyHtoD", 2000, 0, None),
+        ("cuMemcpyBatchAsync", 12080, 0, "cuMemcpyBatchAsync"),
+        ("cuMemcpyBatchAsync", 13000, 2, "cuMemcpyBatchAsync_v2_ptsz"),
+        ("cuStreamWaitValue32", 11060, 0, "cuStreamWaitValue32"),
+        ("cuStreamWaitValue32", 11070, 0, "cuStreamWaitValue32_v2"),
+        ("cuLaunchHostFunc", 13000, 0, None),
         ("nvmlDeviceGetMemoryInfo", 13000, 0, None),
         ("", 13000, 0, None),
     ],
@@ -44,9 +53,9 @@ def test_hook_by_name_finds_the_form_of_that_version(name, version, flags, symbo
 
 
 def test_hook_by_symbol_finds_every_row_and_nothing_else():
-    rows = re.findall(r"^GB_(?:CUDA|NVML)_HOOK\((\w+),", (ROOT / "shim/hooks.def").read_text(), re.MULTILINE)
-    symbols = [symbol for symbol in rows if symbol != "symbol"]
-    assert len(set(symbols)) == len(symbols) > 30
+    rows = r"^GB_(?:CUDA_HOOK|CUDA_SUBMIT|NVML_HOOK)\((\w+),"
+    symbols = re.findall(rows, (ROOT / "shim/hooks.def").read_text(), re.MULTILINE)
+    assert len(set(symbols)) == len(symbols) > 150
     for symbol in symbols:
         assert ffi.string(lib.gb_hook_by_symbol(symbol.encode()).symbol).decode() == symbol
     for other in [

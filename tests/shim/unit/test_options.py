@@ -40,7 +40,7 @@ def test_options_read_from_nothing_gives_the_defaults():
     assert not options.disable
 
 
-@pytest.mark.parametrize(("text", "value"), [("auto", 0), ("host", 1), ("MANAGED", 2), ("off", 3)])
+@pytest.mark.parametrize(("text", "value"), [("auto", 0), ("split", 1), ("host", 2), ("MANAGED", 3), ("off", 4)])
 def test_options_read_of_a_choice_gives_its_position(text, value):
     assert read({"GREENBOOST_FALLBACK": text})[0].fallback == value
 

@@ -1,0 +1,105 @@
+#include "alloc/access.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "driver/driver.h"
+#include "ledger/handle_table.h"
+
+/* What cuMemSetAccess is documented to answer where it does not do as it is told. */
+static bool is_refusal(CUresult result)
+{
+	return result == CUDA_ERROR_INVALID_VALUE || result == CUDA_ERROR_INVALID_DEVICE ||
+	       result == CUDA_ERROR_NOT_SUPPORTED;
+}
+
+/* How many mappings of ours fill the range, one behind the other; 0 if they do not, or if none is of host memory. */
+static size_t count_mappings(CUdeviceptr address, uint64_t size)
+{
+	const CUdeviceptr end = address + size;
+	struct gb_mapped mapped;
+	bool any_host = false;
+	size_t number = 0;
+
+	for (CUdeviceptr at = address; at < end; at += mapped.size, number++) {
+		if (!gb_handles_next_mapping(at, &mapped) || mapped.address != at || mapped.size > end - at)
+			return 0;
+		any_host |= mapped.on_host;
+	}
+	return any_host ? number : 0;
+}
+
+/* The access that a location has to a mapping; none where the driver does not say. */
+static CUmemAccess_flags present_flags(CUdeviceptr address, const CUmemLocation *location)
+{
+	unsigned long long flags;
+
+	return gb_driver()->cuMemGetAccess(&flags, location, address) ? CU_MEM_ACCESS_FLAGS_PROT_NONE
+								      : (CUmemAccess_flags)flags;
+}
+
+struct change {
+	const CUmemAccessDesc *access;
+	size_t count;
+	size_t done;           /* mappings */
+	CUmemAccessDesc *before; /* `count` for each mapping */
+};
+
+static bool set_one(struct change *change, const struct gb_mapped *mapped)
+{
+	CUmemAccessDesc *before = change->before + change->done * change->count;
+
+	for (size_t i = 0; i < change->count; i++)
+		before[i] = (CUmemAccessDesc){change->access[i].location,
+					      present_flags(mapped->address, &change->access[i].location)};
+	if (gb_driver()->cuMemSetAccess(mapped->address, mapped->size, change->access, change->count))
+		return false;
+	change->done++;
+	return true;
+}
+
+/* cuda.h does not say what a refused call has done to its range: it is taken to have done nothing. */
+static void undo(const struct change *change, CUdeviceptr address)
+{
+	struct gb_mapped mapped;
+
+	for (size_t i = 0; i < change->done && gb_handles_next_mapping(address, &mapped); i++) {
+		const CUmemAccessDesc *before = change->before + i * change->count;
+		CUresult undone =
+			GB_INSIST(gb_driver()->cuMemSetAccess(mapped.address, mapped.size, before, change->count));
+		if (undone)
+			gb_log(GB_LOG_WARN, "access", "%llu bytes at %#llx keep an access: the driver answered %d",
+			       (unsigned long long)mapped.size, mapped.address, undone);
+		address = mapped.address + mapped.size;
+	}
+}
+
+static bool set_one_by_one(CUdeviceptr address, size_t size, const CUmemAccessDesc *access, size_t count)
+{
+	const size_t number = count_mappings(address, size);
+	GB_CLEANUP(gb_free_memory) CUmemAccessDesc *before = number ? calloc(number, count * sizeof *before) : NULL;
+	struct change change = {.access = access, .count = count, .before = before};
+	struct gb_mapped mapped;
+
+	if (!before)
+		return false;
+	for (CUdeviceptr at = address; change.done < number; at = mapped.address + mapped.size) {
+		if (gb_handles_next_mapping(at, &mapped) && set_one(&change, &mapped))
+			continue;
+		undo(&change, address);
+		return false;
+	}
+	return true;
+}
+
+CUresult gb_access_set(CUdeviceptr address, size_t size, const CUmemAccessDesc *access, size_t count)
+{
+	CUresult result = gb_driver()->cuMemSetAccess(address, size, access, count);
+
+	if (!is_refusal(result) || !gb_handles_have_host() || !access || !count)
+		return result;
+	return set_one_by_one(address, size, access, count) ? CUDA_SUCCESS : result;
+}

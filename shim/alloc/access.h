@@ -1,0 +1,13 @@
+/* Who may reach what the program has mapped (cuMemSetAccess), where host memory is mapped among VRAM. */
+#ifndef GB_ALLOC_ACCESS_H
+#define GB_ALLOC_ACCESS_H
+
+#include <stddef.h>
+
+#include "abi/cuda_subset.h"
+
+/* The driver's own call. If it refuses a range that holds host memory of ours, mapping by mapping: all of them, or none, and
+ * then the answer is that of the first call. Any thread. */
+CUresult gb_access_set(CUdeviceptr address, size_t size, const CUmemAccessDesc *access, size_t count);
+
+#endif
