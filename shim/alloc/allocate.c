@@ -35,50 +35,51 @@ static bool grant_host(uint64_t bytes)
 	return gb_books_grant(bytes) || (gb_deferred_reap(true) && gb_books_grant(bytes));
 }
 
-/* Takes the memory and enters the block. On failure *share is what there was of it when it was given back. */
-static CUresult take(const struct gb_tier_ops *ops, struct gb_block *block, struct gb_request *request,
-		     struct gb_share *share)
+/* Frees what could not be entered in the ledger. Returns what there was of it by then: chunks may have moved. */
+static struct gb_share take_back(struct gb_block *block, const struct gb_share *planned)
 {
-	CUresult result = ops->alloc(block, request);
-
-	if (result)
-		return result;
-	if (gb_books_enter(block, share))
-		return CUDA_SUCCESS;
+	const struct gb_tier_ops *ops = gb_tier((enum gb_tier)block->tier);
 	GB_GATE_PASS();
-	const struct gb_share planned = *share;
-	*share = ops->share(block);
+	struct gb_share share = ops->share(block);
+
 	if (block->tier == GB_TIER_SPLIT) {
 		gb_account_add_chunks(block->device,
-				      &planned); /* what has moved since was counted as a change to that */
-		gb_account_remove_chunks(block->device, share);
+				      planned); /* what has moved since was counted as a change to that */
+		gb_account_remove_chunks(block->device, &share);
 	}
 	CUresult undone = ops->free(block);
 	if (undone)
 		gb_log(GB_LOG_ERROR, "alloc", "%s: %llu bytes stay held: free answered %d", ops->name,
 		       (unsigned long long)block->size, undone);
-	return CUDA_ERROR_OUT_OF_MEMORY;
+	return share;
 }
 
 /* One tier's try, once it is known where the bytes are to lie. CUDA_ERROR_OUT_OF_MEMORY: the next one's turn. */
 static CUresult allocate_share(enum gb_tier tier, struct gb_block *block, struct gb_request *request,
-			       struct gb_share share, uint64_t limit)
+			       const struct gb_share *planned, uint64_t limit)
 {
-	const uint64_t granted = share.host;
+	const struct gb_share *held = planned;
+	struct gb_share left;
 	CUresult result = CUDA_ERROR_OUT_OF_MEMORY;
 
 	block->tier = (uint8_t)tier;
-	if (!gb_books_reserve(block, &share, limit))
+	if (!gb_books_reserve(block, planned, limit))
 		return CUDA_ERROR_OUT_OF_MEMORY;
-	if (granted && !grant_host(granted))
+	if (planned->host && !grant_host(planned->host))
 		goto cancel;
-	result = take(gb_tier(tier), block, request, &share);
-	if (!result)
+	result = gb_tier(tier)->alloc(block, request);
+	if (!result && gb_books_enter(block, planned))
 		return CUDA_SUCCESS;
-	gb_books_settle(granted);
-	gb_account_release_host(share.host);
+	if (!result) {
+		result = CUDA_ERROR_OUT_OF_MEMORY;
+		left = take_back(block, planned);
+		held = &left;
+	}
+	gb_books_settle(planned->host);
+	if (held->host)
+		gb_account_release_host(held->host);
 cancel:
-	gb_books_cancel(block, &share);
+	gb_books_cancel(block, held);
 	return result;
 }
 
@@ -106,20 +107,32 @@ static struct gb_split_plan plan_split(const struct gb_block *block, uint64_t vr
 	return gb_split_plan(&terms);
 }
 
+static void tell_split(const struct gb_block *block, const struct gb_split_plan *plan)
+{
+	gb_log(GB_LOG_DEBUG, "alloc", "device=%d bytes=%llu tier=split chunks=%u chunk=%llu in_vram=%u", block->device,
+	       (unsigned long long)block->size, plan->chunks, (unsigned long long)plan->chunk_bytes,
+	       plan->device_chunks);
+}
+
 /* The driver may have less VRAM than it said, or another thread may take it: then the plan is made anew with less. */
 static CUresult allocate_split_of(struct gb_block *block, struct gb_request *request, uint64_t most, bool keeps_reserve,
 				  uint64_t limit)
 {
+	struct gb_split_plan plan;
+
+	request->plan = &plan;
 	for (uint64_t vram = split_room(block, most, keeps_reserve), less;; vram = less) {
-		request->plan = plan_split(block, vram);
-		if (!request->plan.mapped_bytes)
+		plan = plan_split(block, vram);
+		if (!plan.mapped_bytes)
 			return CUDA_ERROR_OUT_OF_MEMORY;
-		struct gb_share share = {.vram = gb_split_plan_vram(&request->plan),
-					 .host = gb_split_plan_host(&request->plan),
-					 .vram_chunks = request->plan.device_chunks,
-					 .host_chunks = request->plan.chunks - request->plan.device_chunks};
+		struct gb_share share = {.vram = gb_split_plan_vram(&plan),
+					 .host = gb_split_plan_host(&plan),
+					 .vram_chunks = plan.device_chunks,
+					 .host_chunks = plan.chunks - plan.device_chunks};
 		request->vram_had = UINT64_MAX;
-		CUresult result = allocate_share(GB_TIER_SPLIT, block, request, share, limit);
+		CUresult result = allocate_share(GB_TIER_SPLIT, block, request, &share, limit);
+		if (result == CUDA_SUCCESS)
+			tell_split(block, &plan);
 		if (result != CUDA_ERROR_OUT_OF_MEMORY)
 			return result;
 		less = request->vram_had == UINT64_MAX ? split_room(block, most, keeps_reserve) : request->vram_had;
@@ -158,9 +171,9 @@ static CUresult allocate_in(enum gb_tier tier, struct gb_block *block, struct gb
 
 	if (tier == GB_TIER_SPLIT)
 		return allocate_split(block, request, placement, limit);
-	CUresult result = allocate_share(tier, block, request, share, limit);
+	CUresult result = allocate_share(tier, block, request, &share, limit);
 	if (result == CUDA_ERROR_OUT_OF_MEMORY && tier == GB_TIER_DEVICE && placement->makes_room && make_room(block))
-		result = allocate_share(tier, block, request, share, limit);
+		result = allocate_share(tier, block, request, &share, limit);
 	return result;
 }
 
@@ -177,15 +190,11 @@ static CUresult allocate_in_order(const struct gb_placement *placement, struct g
 	return result;
 }
 
-static void tell(const struct gb_block *block, CUresult result, const struct gb_placement *placement,
-		 const struct gb_split_plan *plan)
+static void tell(const struct gb_block *block, CUresult result, const struct gb_placement *placement)
 {
 	unsigned long long size = block->size;
 
-	if (result == CUDA_SUCCESS && block->tier == GB_TIER_SPLIT)
-		gb_log(GB_LOG_DEBUG, "alloc", "device=%d bytes=%llu tier=split chunks=%u chunk=%llu in_vram=%u",
-		       block->device, size, plan->chunks, (unsigned long long)plan->chunk_bytes, plan->device_chunks);
-	else if (result == CUDA_SUCCESS && gb_block_is_fallback(block))
+	if (result == CUDA_SUCCESS && gb_block_is_fallback(block) && block->tier != GB_TIER_SPLIT)
 		gb_log(GB_LOG_DEBUG, "alloc", "device=%d bytes=%llu tier=%s", block->device, size,
 		       gb_tier((enum gb_tier)block->tier)->name);
 	else if (result == CUDA_ERROR_OUT_OF_MEMORY)
@@ -217,9 +226,10 @@ CUresult gb_allocate(struct gb_request *request, CUdeviceptr *dptr)
 	if (gb_idle_note(block.context))
 		gb_moves_meet(device);
 	struct gb_demand demand = {.bytes = block.size, .is_retry = is_retry(&block)};
-	struct gb_rules rules = gb_device_rules(device);
-	struct gb_budget budget = gb_device_budget(device, demand.bytes, &rules);
-	struct gb_placement placement = gb_place(&demand, &budget, &rules);
+	const struct gb_rules *rules = gb_device_rules(device);
+	struct gb_budget budget = gb_device_budget(device, demand.bytes, rules);
+	struct gb_placement placement;
+	gb_place(&demand, &budget, rules, &placement);
 
 	gb_books_begin();
 	CUresult result = allocate_in_order(&placement, &block, request, budget.limit);
@@ -227,7 +237,7 @@ CUresult gb_allocate(struct gb_request *request, CUdeviceptr *dptr)
 		gb_books_tell_refusal();
 	refused.bytes = result && placement.refuses_once ? block.size : 0;
 	refused.device = device;
-	tell(&block, result, &placement, &request->plan);
+	tell(&block, result, &placement);
 	if (result == CUDA_SUCCESS)
 		*dptr = block.base;
 	if (result == CUDA_SUCCESS && gb_block_is_fallback(&block))

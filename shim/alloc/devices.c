@@ -47,47 +47,96 @@ static uint64_t ram_total(void)
 	return known;
 }
 
-uint64_t gb_device_limit(CUdevice device)
-{
-	const struct gb_size *option = &gb_options()->vram_limit;
-
-	if (!option->is_set)
-		return UINT64_MAX;
-	uint64_t limit = gb_size_resolve(option, option->is_share ? device_total(device) : 0, UINT64_MAX);
-	__atomic_store_n(&gb_account_page()->device[device].limit_bytes, limit, __ATOMIC_RELAXED);
-	return limit;
-}
-
 /* The size that the user set, against this device's VRAM; `unset` if he set none. */
 static uint64_t resolve(const struct gb_size *option, CUdevice device, uint64_t unset)
 {
 	return gb_size_resolve(option, option->is_share ? device_total(device) : 0, unset);
 }
 
-uint64_t gb_device_chunk(CUdevice device)
+/* What the options come to on a device. */
+struct terms {
+	struct gb_rules rules;
+	uint64_t chunk; /* bytes; 0: unset */
+	uint64_t limit, reserve, expected;
+};
+
+static struct terms find_terms(CUdevice device)
 {
-	return resolve(&gb_options()->chunk, device, 0);
+	const struct gb_options *options = gb_options();
+	enum gb_pattern pattern = (enum gb_pattern)options->placement;
+	uint64_t chunk = resolve(&options->chunk, device, 0);
+
+	return (struct terms){
+		.rules = {.fallback = (enum gb_fallback)options->fallback,
+			  .pattern = pattern,
+			  .min_spill = resolve(&options->min_spill, device, 0),
+			  .chunk = gb_split_chunk(GB_GRANULE_USUAL, chunk, pattern),
+			  .small = chunk ? chunk : GB_CHUNK_FRONT,
+			  .retry_first = options->retry_first,
+			  .movable = options->movable},
+		.chunk = chunk,
+		.limit = resolve(&options->vram_limit, device, UINT64_MAX),
+		.reserve = resolve(&options->vram_reserve, device, 0),
+		.expected = resolve(&options->expect, device, 0),
+	};
 }
 
-struct gb_rules gb_device_rules(CUdevice device)
+static bool has_shares(void)
 {
 	const struct gb_options *options = gb_options();
 
-	return (struct gb_rules){
-		.fallback = (enum gb_fallback)options->fallback,
-		.pattern = (enum gb_pattern)options->placement,
-		.min_spill = resolve(&options->min_spill, device, 0),
-		.chunk = gb_split_chunk(GB_GRANULE_USUAL, gb_device_chunk(device), (enum gb_pattern)options->placement),
-		.small = resolve(&options->chunk, device, GB_CHUNK_FRONT),
-		.retry_first = options->retry_first,
-		.movable = options->movable,
-	};
+	return options->chunk.is_share || options->min_spill.is_share || options->vram_limit.is_share ||
+	       options->vram_reserve.is_share || options->expect.is_share;
+}
+
+/* Found once a device, because every allocation asks. Whoever is first to publish wins; two find the same. */
+static struct terms terms[GB_DEVICES_MAX];
+static _Atomic uint8_t terms_are[GB_DEVICES_MAX];
+enum { UNKNOWN, BEING_WRITTEN, KNOWN };
+
+static const struct terms *terms_of_unknown(CUdevice device)
+{
+	static __thread struct terms mine;
+	uint8_t state = UNKNOWN;
+
+	mine = find_terms(device);
+	/* Without the driver's answer a share is of nothing: to be asked again. */
+	bool lasting = !has_shares() || device_total(device);
+	if (lasting && atomic_compare_exchange_strong(&terms_are[device], &state, BEING_WRITTEN)) {
+		terms[device] = mine;
+		if (gb_options()->vram_limit.is_set)
+			__atomic_store_n(&gb_account_page()->device[device].limit_bytes, mine.limit, __ATOMIC_RELAXED);
+		atomic_store_explicit(&terms_are[device], KNOWN, memory_order_release);
+	}
+	return &mine;
+}
+
+static inline const struct terms *terms_of(CUdevice device)
+{
+	return __builtin_expect(atomic_load_explicit(&terms_are[device], memory_order_acquire) == KNOWN, 1)
+		       ? &terms[device]
+		       : terms_of_unknown(device);
+}
+
+uint64_t gb_device_limit(CUdevice device)
+{
+	return terms_of(device)->limit;
+}
+
+uint64_t gb_device_chunk(CUdevice device)
+{
+	return terms_of(device)->chunk;
+}
+
+const struct gb_rules *gb_device_rules(CUdevice device)
+{
+	return &terms_of(device)->rules;
 }
 
 /* What the program will still ask for, of what the user said it would. */
 static uint64_t expected_left(CUdevice device, uint64_t bytes)
 {
-	uint64_t expected = resolve(&gb_options()->expect, device, 0);
+	uint64_t expected = terms_of(device)->expected;
 	uint64_t held = 0;
 
 	if (!expected)
@@ -100,22 +149,24 @@ static uint64_t expected_left(CUdevice device, uint64_t bytes)
 
 static struct gb_budget cheap_budget(CUdevice device)
 {
+	const struct terms *known = terms_of(device);
+
 	return (struct gb_budget){
-		.limit = gb_device_limit(device),
+		.limit = known->limit,
 		.held = gb_account_bytes((unsigned)device, GB_TIER_DEVICE),
 		.free = UINT64_MAX,
-		.reserve = resolve(&gb_options()->vram_reserve, device, 0),
+		.reserve = known->reserve,
 		.movable = gb_moves_movable(device),
 	};
 }
 
 struct gb_budget gb_device_budget(CUdevice device, uint64_t bytes, const struct gb_rules *rules)
 {
-	const struct gb_options *options = gb_options();
-	bool spreads = options->expect.is_set && bytes / GB_STRIPES_MIN >= rules->chunk;
+	const struct terms *known = terms_of(device);
+	bool spreads = known->expected && bytes / GB_STRIPES_MIN >= rules->chunk;
 
 	/* Asking the driver costs microseconds: only where its answer can matter. */
-	if (!spreads && (!options->vram_reserve.is_set || bytes < rules->min_spill))
+	if (!spreads && (!known->reserve || bytes < rules->min_spill))
 		return cheap_budget(device);
 	struct gb_budget budget = gb_device_budget_now(device);
 	if (spreads)
@@ -131,7 +182,9 @@ struct gb_budget gb_device_budget_now(CUdevice device)
 	CUdevice current;
 	struct gb_budget budget = cheap_budget(device);
 
-	budget.split_reserve = reserve->is_set ? budget.reserve : gb_split_reserve_default(device_total(device));
+	uint64_t total = device_total(device);
+	total = total < budget.limit ? total : budget.limit;
+	budget.split_reserve = reserve->is_set ? budget.reserve : gb_split_reserve_default(total);
 	/* The driver answers for the current context's device, which a handle need not be for (cuMemCreate). */
 	if (gb_device_current(&context, &current) && current == device &&
 	    gb_driver()->cuMemGetInfo_v2(&free_bytes, &total_bytes) == CUDA_SUCCESS)
@@ -231,4 +284,6 @@ CUdevice gb_device_by_uuid(const char *text)
 void gb_devices_after_fork(void)
 {
 	atomic_store(&advertised_total, 0);
+	for (unsigned i = 0; i < GB_DEVICES_MAX; i++)
+		atomic_store(&terms_are[i], UNKNOWN);
 }

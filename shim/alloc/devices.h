@@ -29,7 +29,7 @@ struct gb_budget gb_device_budget_now(CUdevice device);
 uint64_t gb_device_chunk(CUdevice device);
 
 /* What the options say, resolved against this device. */
-struct gb_rules gb_device_rules(CUdevice device);
+const struct gb_rules *gb_device_rules(CUdevice device);
 
 /* What the program is told, given what the hardware said. `device` -1: a card that CUDA does not show this process. */
 struct gb_memory_info gb_device_report(CUdevice device, const struct gb_memory_info *hardware);

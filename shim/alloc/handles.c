@@ -236,7 +236,7 @@ static CUresult take_in_order(const struct gb_placement *placement, struct gb_ha
 /* A handle is whole granules of one place, whatever its size, and cannot move. */
 static struct gb_rules rules_for_handle(CUdevice device, uint64_t size)
 {
-	struct gb_rules rules = gb_device_rules(device);
+	struct gb_rules rules = *gb_device_rules(device);
 
 	rules.pattern = GB_PATTERN_FRONT;
 	rules.chunk = size;
@@ -263,7 +263,8 @@ static CUresult create(struct gb_handle *handle, const CUmemAllocationProp *aske
 				   .is_retry = refused.bytes == handle->size && refused.device == device};
 	struct gb_rules rules = rules_for_handle(device, handle->size);
 	struct gb_budget budget = gb_device_budget(device, demand.bytes, &rules);
-	struct gb_placement placement = gb_place(&demand, &budget, &rules);
+	struct gb_placement placement;
+	gb_place(&demand, &budget, &rules, &placement);
 
 	CUresult result = take_in_order(&placement, handle, asked, budget.limit);
 	if (result) {

@@ -36,7 +36,9 @@ static bool moves_are_on(CUdevice device)
 
 uint64_t gb_moves_movable(CUdevice device)
 {
-	return moves_are_on(device) ? gb_split_device_share(device).vram : 0;
+	uint64_t bytes = gb_split_device_vram(device);
+
+	return bytes && moves_are_on(device) ? bytes : 0;
 }
 
 /* Closes the gate and finds the device idle behind it; false, and the gate open, if not. */
@@ -156,7 +158,7 @@ bool gb_moves_make_room(CUdevice device, uint64_t bytes, uint64_t extra)
 
 void gb_moves_room_made(CUdevice device)
 {
-	if (gb_split_device_share(device).host && moves_are_on(device))
+	if (gb_split_device_host(device) && moves_are_on(device))
 		atomic_fetch_or_explicit(&wanted, UINT32_C(1) << device, memory_order_relaxed);
 }
 
@@ -215,7 +217,7 @@ static void return_to(CUdevice device)
 		gb_returning_came_back(&returning[device]);
 		pthread_mutex_unlock(&lock);
 	}
-	if (!moved || !gb_split_device_share(device).host)
+	if (!moved || !gb_split_device_host(device))
 		atomic_fetch_and_explicit(&wanted, ~(UINT32_C(1) << device), memory_order_relaxed);
 }
 

@@ -43,10 +43,11 @@ static bool keeps_reserve(const struct gb_demand *demand, const struct gb_budget
 static uint64_t proportional_share(const struct gb_demand *demand, const struct gb_budget *budget,
 				   const struct gb_rules *rules)
 {
+	if (budget->expected_left < demand->bytes)
+		return UINT64_MAX;
 	uint64_t room = gb_budget_room(budget);
-
 	room = room > budget->split_reserve ? room - budget->split_reserve : 0;
-	if (budget->expected_left < demand->bytes || rules->pattern != GB_PATTERN_INTERLEAVE || !may_split(rules) ||
+	if (rules->pattern != GB_PATTERN_INTERLEAVE || !may_split(rules) ||
 	    demand->bytes / GB_STRIPES_MIN < rules->chunk || budget->expected_left <= room)
 		return UINT64_MAX;
 	uint64_t share = (uint64_t)((unsigned __int128)demand->bytes * room / budget->expected_left);
@@ -54,32 +55,31 @@ static uint64_t proportional_share(const struct gb_demand *demand, const struct 
 	return demand->bytes - share <= rules->chunk / 2 ? UINT64_MAX : share;
 }
 
-struct gb_placement gb_place(const struct gb_demand *demand, const struct gb_budget *budget,
-			     const struct gb_rules *rules)
+void gb_place(const struct gb_demand *demand, const struct gb_budget *budget, const struct gb_rules *rules,
+	      struct gb_placement *placement)
 {
-	struct gb_placement placement = {.split_vram = proportional_share(demand, budget, rules)};
 	bool allowed = budget->held <= budget->limit && demand->bytes <= budget->limit - budget->held;
 	bool first = allowed && keeps_reserve(demand, budget, rules);
 	bool chunked = rules->movable && may_split(rules) && demand->bytes >= rules->small;
-	bool split_first = placement.split_vram != UINT64_MAX || (first && chunked);
-
 	bool refuses = rules->retry_first && !demand->is_retry && rules->fallback != GB_FALLBACK_OFF;
 
-	placement.makes_room = demand->bytes < rules->small && may_split(rules) && budget->movable > 0;
+	placement->count = 0;
+	placement->split_vram = proportional_share(demand, budget, rules);
+	placement->makes_room = demand->bytes < rules->small && may_split(rules) && budget->movable > 0;
+	placement->refuses_once = refuses;
+	bool split_first = placement->split_vram != UINT64_MAX || (first && chunked);
 	/* By the limit it does not fit as things are, but it would if chunks moved out. */
-	bool could = !allowed && placement.makes_room && budget->held <= budget->limit &&
+	bool could = !allowed && placement->makes_room && budget->held <= budget->limit &&
 		     demand->bytes - (budget->limit - budget->held) <= budget->movable;
 
-	placement.refuses_once = refuses;
 	if (split_first && (first || !refuses))
-		add(&placement, GB_TIER_SPLIT);
+		add(placement, GB_TIER_SPLIT);
 	if (first || could)
-		add(&placement, GB_TIER_DEVICE);
+		add(placement, GB_TIER_DEVICE);
 	if (refuses)
-		return placement;
+		return;
 	if (rules->fallback != GB_FALLBACK_OFF)
-		add_fallbacks(&placement, demand, rules, split_first);
+		add_fallbacks(placement, demand, rules, split_first);
 	if (allowed && !first)
-		add(&placement, GB_TIER_DEVICE);
-	return placement;
+		add(placement, GB_TIER_DEVICE);
 }

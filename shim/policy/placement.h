@@ -56,8 +56,8 @@ enum { GB_STRIPES_MIN = 8 };
  * 3. The fallback tiers (unless off; unless retry_first wants to see the demand twice), split before the others.
  * 4. VRAM after all, where only the reserve stood in the way: it is kept for others, not at the price of a failure.
  * The order promises nothing: each tier may still refuse, and the next is tried. */
-struct gb_placement gb_place(const struct gb_demand *demand, const struct gb_budget *budget,
-			     const struct gb_rules *rules);
+void gb_place(const struct gb_demand *demand, const struct gb_budget *budget, const struct gb_rules *rules,
+	      struct gb_placement *placement);
 
 /* VRAM that may be taken now: what the limit leaves of what is free. */
 uint64_t gb_budget_room(const struct gb_budget *budget);

@@ -40,8 +40,8 @@ struct gb_split_plan gb_split_plan(const struct gb_split_terms *terms);
 /* Whether chunk `index` lies in VRAM, when it is made. */
 bool gb_split_plan_in_vram(const struct gb_split_plan *plan, uint32_t index);
 
-/* VRAM that a split block leaves free where the user set no reserve: 1/32 of it, at most 512 MiB. Whoever was full to the
- * last byte could not load a kernel any more. */
+/* VRAM that a split block leaves free where the user set no reserve: 1/32 of what the process may use, at most 512 MiB.
+ * Whoever was full to the last byte could not load a kernel any more. */
 uint64_t gb_split_reserve_default(uint64_t vram_total);
 
 /* The bytes of chunk `index`. */

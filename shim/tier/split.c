@@ -53,7 +53,7 @@ static void undo(struct gb_split *split, uint64_t bytes)
 /* Maps the chunks in the order of addresses, so that what is mapped is one range at any time: *mapped bytes. */
 static CUresult map_chunks(struct gb_split *split, struct gb_request *request, uint64_t *mapped)
 {
-	const struct gb_split_plan *plan = &request->plan;
+	const struct gb_split_plan *plan = request->plan;
 	const CUmemLocation vram = {CU_MEM_LOCATION_TYPE_DEVICE, split->device};
 	CUmemLocation host;
 
@@ -141,7 +141,7 @@ static CUresult fill_range(struct gb_split *split, struct gb_request *request, u
 static CUresult allocate(struct gb_block *block, struct gb_request *request)
 {
 	GB_TIER_RELAXED();
-	struct gb_split *split = new_record(block, &request->plan);
+	struct gb_split *split = new_record(block, request->plan);
 	uint64_t mapped = 0;
 
 	if (!split)
@@ -211,27 +211,28 @@ static const char *why_not(CUdevice device)
 {
 	const uint64_t granularity = gb_chunk_granularity(device);
 	struct gb_block block = {.size = 4 * granularity, .device = (uint8_t)device};
-	struct gb_request request = {.size = block.size};
+	struct gb_split_plan plan;
+	struct gb_request request = {.size = block.size, .plan = &plan};
 	CUmemLocation host;
 
 	if (!granularity)
 		return "no virtual memory management";
 	if (!gb_chunk_host_location(device, &host))
 		return "no virtual memory management of host memory";
-	request.plan = gb_split_plan(&(struct gb_split_terms){.size = block.size,
-							      .granularity = granularity,
-							      .vram = block.size / 2,
-							      .pattern = GB_PATTERN_INTERLEAVE});
+	plan = gb_split_plan(&(struct gb_split_terms){.size = block.size,
+						      .granularity = granularity,
+						      .vram = block.size / 2,
+						      .pattern = GB_PATTERN_INTERLEAVE});
 	CUresult result = allocate(&block, &request);
 	if (result == CUDA_ERROR_OUT_OF_MEMORY) {
 		/* No VRAM for a trial of it: host chunks alone say whether the device reaches them. */
-		request.plan = gb_split_plan(&(struct gb_split_terms){.size = block.size, .granularity = granularity});
+		plan = gb_split_plan(&(struct gb_split_terms){.size = block.size, .granularity = granularity});
 		result = allocate(&block, &request);
 	}
 	if (result)
 		return "reserving, mapping or access failed";
 	bool passed = gb_tier_exercise(block.base, block.size);
-	if (passed && request.plan.device_chunks)
+	if (passed && plan.device_chunks)
 		__atomic_store_n(&moves_fail[device], !try_moves(gb_split_set_at(block.progress)), __ATOMIC_RELAXED);
 	if (GB_INSIST(release(&block)))
 		return "unmapping failed";

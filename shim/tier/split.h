@@ -35,8 +35,9 @@ void gb_split_set_remove(struct gb_split *split);
 struct gb_split *gb_split_set_at(uint32_t place);
 void gb_split_set_after_fork(void);
 
-/* Of a device's split blocks, the bytes that lie in VRAM or in host memory; of blocks in moving order, for hints: no lock. */
-struct gb_share gb_split_device_share(CUdevice device);
+/* Of a device's split blocks, the bytes that lie in VRAM, and in host memory: loads, for hints. */
+uint64_t gb_split_device_vram(CUdevice device);
+uint64_t gb_split_device_host(CUdevice device);
 
 /* Walks the set, with the gate closed: the block that was allocated next after `split`, or next before it. From NULL: the
  * oldest, or the newest. NULL at the end. */

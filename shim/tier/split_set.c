@@ -77,10 +77,14 @@ struct gb_split *gb_split_set_at(uint32_t place)
 	return split;
 }
 
-struct gb_share gb_split_device_share(CUdevice device)
+uint64_t gb_split_device_vram(CUdevice device)
 {
-	return (struct gb_share){.vram = atomic_load_explicit(&vram_bytes[device], memory_order_relaxed),
-				 .host = atomic_load_explicit(&host_bytes[device], memory_order_relaxed)};
+	return atomic_load_explicit(&vram_bytes[device], memory_order_relaxed);
+}
+
+uint64_t gb_split_device_host(CUdevice device)
+{
+	return atomic_load_explicit(&host_bytes[device], memory_order_relaxed);
 }
 
 struct gb_split *gb_split_newer(const struct gb_split *split)

@@ -22,7 +22,7 @@ struct gb_request {
 	unsigned int element_size;          /* PITCH */
 	CUstream stream;                    /* ASYNC, POOL */
 	CUmemoryPool pool;                  /* POOL */
-	struct gb_split_plan plan;          /* for the split tier */
+	const struct gb_split_plan *plan;   /* for the split tier */
 	uint64_t vram_had; /* split tier, out: where the driver was short of VRAM, what of it could be had */
 };
 

@@ -9,7 +9,7 @@ PYTHON ?= python3
 BENCH_DIR := tests/bench
 BENCH_CC = $(CC) -D_GNU_SOURCE $(CFLAGS_COMMON) -Ishim -pthread
 NULL_DRIVER := $(BUILD)/null_driver/libcuda.so.1
-BENCH_PROGRAMS := $(BUILD)/bench/calls $(BUILD)/bench/starts
+BENCH_PROGRAMS := $(BUILD)/bench/calls $(BUILD)/bench/starts $(BUILD)/bench/split
 SWEEP_NEEDS := $(BUILD)/libgreenboost.so $(BUILD)/fake_driver/libcuda.so.1
 SWEEP = $(PYTHON) $(BENCH_DIR)/sweep.py --build $(BUILD) $(if $(DOCS),--svg docs/placement.svg)
 
@@ -18,13 +18,14 @@ bench-build: $(NULL_DRIVER) $(BENCH_PROGRAMS)
 
 bench: bench-build $(SWEEP_NEEDS) ## nanoseconds per call with the shim and without; then bench-sweep
 	$(PYTHON) $(BENCH_DIR)/bench.py --build $(BUILD)
+	$(PYTHON) $(BENCH_DIR)/split.py --build $(BUILD)
 	$(SWEEP)
 
 bench-sweep: $(SWEEP_NEEDS) ## what an overflow costs, by where the bytes lie (simulated); DOCS=1: and its picture
 	$(SWEEP)
 
-$(NULL_DRIVER): $(BENCH_DIR)/null_driver.c $(BENCH_DIR)/null_driver_rest.c $(BENCH_DIR)/null_driver.h shim/hooks.def \
-		shim/driver.def shim/abi/cuda_subset.h
+$(NULL_DRIVER): $(BENCH_DIR)/null_driver.c $(BENCH_DIR)/null_driver_vmm.c $(BENCH_DIR)/null_driver_rest.c \
+		$(BENCH_DIR)/null_driver.h shim/hooks.def shim/driver.def shim/abi/cuda_subset.h
 	@mkdir -p $(@D)
 	$(BENCH_CC) -fPIC -shared -Wl,-Bsymbolic -Wl,-soname,libcuda.so.1 -o $@ $(filter %.c,$^)
 

@@ -1,8 +1,8 @@
 /* What one call costs, in this process as it is: with whatever is preloaded, on whatever libcuda.so.1 is found.
  *
- * usage: calls LIVE THREADS CALLS REPETITIONS
+ * usage: calls LIVE THREADS CALLS REPETITIONS [LARGE]
  *
- * Allocates LIVE blocks, which stay. Then measures, on THREADS threads at once, each call below CALLS times in a row,
+ * Allocates LIVE blocks, and LARGE (default 0) of 1 GiB, which stay. Then measures, on THREADS threads at once, each call below CALLS times in a row,
  * REPETITIONS times after one that does not count. Prints one JSON object: for every call the nanoseconds of each
  * repetition, as elapsed time x processors used / calls made, that is, what one processor spends on one call.
  *
@@ -266,8 +266,8 @@ int main(int argc, char **argv)
 	struct worker *workers;
 	int repetitions;
 
-	if (argc != 5)
-		fail("usage: calls LIVE THREADS CALLS REPETITIONS");
+	if (argc != 5 && argc != 6)
+		fail("usage: calls LIVE THREADS CALLS REPETITIONS [LARGE]");
 	live_count = atol(argv[1]);
 	threads = atoi(argv[2]);
 	calls = atol(argv[3]);
@@ -281,6 +281,10 @@ int main(int argc, char **argv)
 	live = calloc((size_t)live_count + 1, sizeof *live);
 	if (!workers || !live || pthread_barrier_init(&barrier, NULL, (unsigned int)threads) != 0)
 		fail("no memory");
+	for (int i = argc == 6 ? atoi(argv[5]) : 0; i > 0; i--) {
+		CUdeviceptr large;
+		must(alloc(&large, (size_t)1 << 30), "cuMemAlloc");
+	}
 	for (long i = 0; i < live_count; i++)
 		must(alloc(&live[i], sizes[i % 8]), "cuMemAlloc");
 	for (int i = 0; i < threads; i++) {

@@ -81,9 +81,15 @@ class PageDevice(ctypes.Structure):
         ("limit_bytes", ctypes.c_uint64),
         ("spilled_bytes", ctypes.c_uint64),
         ("refused", ctypes.c_uint64),
-        ("unused", ctypes.c_uint64),
+        ("moved_bytes", ctypes.c_uint64),
         ("tier", PageTier * TIERS_MAX),
     )
+
+
+class PageSplit(ctypes.Structure):
+    """struct gb_page_split."""
+
+    _fields_ = (("vram_bytes", ctypes.c_uint64), ("vram_chunks", ctypes.c_uint64), ("host_chunks", ctypes.c_uint64))
 
 
 class Page(ctypes.Structure):
@@ -98,6 +104,7 @@ class Page(ctypes.Structure):
         ("host_limit_bytes", ctypes.c_uint64),
         ("program", ctypes.c_char * 64),
         ("device", PageDevice * DEVICES),
+        ("split", PageSplit * DEVICES),
     )
 
 
@@ -105,7 +112,8 @@ def read_page(pid: int) -> dict[str, Any] | None:
     """What a process under the shim holds, over all devices; None: it shows no page.
 
     Returns:
-        host_bytes, spilled_bytes (ever), refused, and tiers: {name: bytes} of those that hold something.
+        host_bytes, spilled_bytes and moved_bytes (ever), refused, vram_chunks and host_chunks of split allocations, and
+        tiers: {name: bytes} of those that hold something.
     """
     folder = Path(f"/proc/{pid}/fd")
     for link in folder.iterdir():
@@ -126,7 +134,10 @@ def read_page(pid: int) -> dict[str, Any] | None:
         return {
             "host_bytes": page.host_bytes,
             "spilled_bytes": sum(device.spilled_bytes for device in page.device),
+            "moved_bytes": sum(device.moved_bytes for device in page.device),
             "refused": sum(device.refused for device in page.device),
+            "vram_chunks": sum(split.vram_chunks for split in page.split),
+            "host_chunks": sum(split.host_chunks for split in page.split),
             "tiers": tiers,
         }
     return None

@@ -34,6 +34,8 @@ class Check:
         shim_env: of the run under the shim only.
         preload: after the shim in LD_PRELOAD, and alone in the plain run.
         spills: memory outside VRAM is expected at every "held".
+        splits: at every "held", chunks in VRAM and chunks in host memory are expected.
+        moves: at every "held moved", chunks have moved.
         plain: whether there is a plain run at all.
         ours: the program is this project's: if it fails without the shim, that is a failure and not a skip.
         page: whether the shim must show a page; None: it must not.
@@ -49,6 +51,8 @@ class Check:
     shim_env: dict[str, str] = field(default_factory=dict)
     preload: str = ""
     spills: bool = True
+    splits: bool = False
+    moves: bool = False
     plain: bool = True
     ours: bool = True
     page: bool | None = True
@@ -166,6 +170,10 @@ def runtime_checks(
     yield forms("static, legacy stream", "static legacy", limit // 2)
     yield forms("static, per-thread stream", "static per-thread", limit)
     way = "static legacy"
+    for placement in ("interleave", "front"):
+        settings = {"GREENBOOST_FALLBACK": "split", "GREENBOOST_PLACEMENT": placement, "GREENBOOST_CHUNK": "2MiB"}
+        yield forms(f"fallback split, {placement}", way, small, shim_env=settings)
+    yield forms("movable", way, small, shim_env={"GREENBOOST_MOVABLE": "1", "GREENBOOST_CHUNK": "8MiB"})
     yield forms("fallback host", way, small, shim_env={"GREENBOOST_FALLBACK": "host"})
     managed = "" if card["concurrent_managed"] else "the card has no concurrent managed access"
     yield forms("fallback managed", way, small, shim_env={"GREENBOOST_FALLBACK": "managed"}, skip=managed)
@@ -182,10 +190,17 @@ def framework_checks(limit: int) -> Iterator[Check]:
         command = [sys.executable, str(HERE / "programs" / file), str(limit), *words]
         return Check(title, limit, command, skip=skip, **{"ours": False, **more})
 
-    for conf, spills in (("", True), ("expandable_segments:True", False), ("backend:cudaMallocAsync", True)):
-        # The older name is still read by all versions. A program's own VMM is not the shim's business: no spill.
+    for conf in ("", "expandable_segments:True", "backend:cudaMallocAsync"):
+        # The older name is still read by all versions.
         env = {"PYTORCH_CUDA_ALLOC_CONF": conf} if conf else {}
-        yield program(f"PyTorch {conf or 'native'}", "torch_program.py", "torch", env=env, spills=spills)
+        yield program(f"PyTorch {conf or 'native'}", "torch_program.py", "torch", env=env)
+    for title, settings in (
+        ("interleaved", {}),
+        ("front", {"GREENBOOST_PLACEMENT": "front", "GREENBOOST_CHUNK": "16MiB"}),
+        ("movable", {"GREENBOOST_MOVABLE": "1", "GREENBOOST_CHUNK": "64MiB"}),
+    ):
+        more = {"shim_env": settings, "splits": True, "moves": True}
+        yield program(f"PyTorch across chunks, {title}", "torch_chunks.py", "torch", **more)
     retry = {"GREENBOOST_RETRY_FIRST": "1"}
     yield program("PyTorch native, first refused", "torch_program.py", "torch", shim_env=retry)
     yield program("CuPy pool", "cupy_program.py", "cupy", "pool")

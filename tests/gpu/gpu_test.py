@@ -20,7 +20,7 @@ from typing import Any
 
 from card import available_memory, find_card
 from checks import ROOT, Check, build_clients, build_forms, client_checks, framework_checks, runtime_checks
-from running import Run, difference, judge_pages, run
+from running import Run, difference, judge_chunks, judge_pages, run
 
 GIB = 1 << 30
 MIB = 1 << 20
@@ -52,7 +52,7 @@ def judge(check: Check, plain: Run | None, shimmed: Run) -> tuple[str, str]:
     if check.page is None:
         if any(shimmed.pages.values()):
             return "FAIL", "switched off, and yet it shows a page"
-    elif wrong := judge_pages(shimmed, check.limit, check.spills):
+    elif wrong := judge_pages(shimmed, check.limit, check.spills) or judge_chunks(shimmed, check.splits, check.moves):
         return "FAIL", wrong
     if plain and (wrong := difference(plain, shimmed)):
         return "FAIL", wrong

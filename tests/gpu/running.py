@@ -110,6 +110,19 @@ def _hear(line: str, child: subprocess.Popen[str], result: Run) -> None:
         result.results.append(line)
 
 
+def judge_chunks(run: Run, splits: bool, moves: bool) -> str:
+    """What is wrong with where the chunks lay at the pauses; empty: nothing."""
+    for when, page in run.pages.items():
+        if page is None or not when.startswith("held"):
+            continue
+        chunks = page["vram_chunks"], page["host_chunks"]
+        if splits and not all(chunks):
+            return f"nothing is split at '{when}': {chunks[0]} chunks in VRAM, {chunks[1]} in host memory"
+        if moves and when.startswith("held moved") and not page["moved_bytes"]:
+            return f"nothing has moved at '{when}'"
+    return ""
+
+
 def judge_pages(run: Run, limit: int, spills: bool) -> str:
     """What is wrong with what the program held at its pauses; empty: nothing."""
     for when, page in run.pages.items():

@@ -36,7 +36,9 @@ def place(size, *, retry=False, movable_chunks=False, **terms):
     rules = {**RULES, **{k: v for k, v in terms.items() if k in RULES and k not in BUDGET}}
     rules["movable"] = movable_chunks
     assert set(terms) <= set(BUDGET) | set(RULES)
-    return lib.gb_place(demand, budget, ffi.new("struct gb_rules *", rules))
+    placement = ffi.new("struct gb_placement *")
+    lib.gb_place(demand, budget, ffi.new("struct gb_rules *", rules), placement)
+    return placement
 
 
 def order(placement):
