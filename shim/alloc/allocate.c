@@ -54,6 +54,18 @@ static struct gb_share take_back(struct gb_block *block, const struct gb_share *
 	return share;
 }
 
+/* Chunks are mapped, and their block is listed for whoever moves chunks: inside the gate. */
+static CUresult take_chunks(struct gb_block *block, struct gb_request *request)
+{
+	GB_GATE_PASS();
+	return gb_tier_split.alloc(block, request);
+}
+
+static CUresult take(enum gb_tier tier, struct gb_block *block, struct gb_request *request)
+{
+	return tier == GB_TIER_SPLIT ? take_chunks(block, request) : gb_tier(tier)->alloc(block, request);
+}
+
 /* One tier's try, once it is known where the bytes are to lie. CUDA_ERROR_OUT_OF_MEMORY: the next one's turn. */
 static CUresult allocate_share(enum gb_tier tier, struct gb_block *block, struct gb_request *request,
 			       const struct gb_share *planned, uint64_t limit)
@@ -67,7 +79,7 @@ static CUresult allocate_share(enum gb_tier tier, struct gb_block *block, struct
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	if (planned->host && !grant_host(planned->host))
 		goto cancel;
-	result = gb_tier(tier)->alloc(block, request);
+	result = take(tier, block, request);
 	if (!result && gb_books_enter(block, planned))
 		return CUDA_SUCCESS;
 	if (!result) {
@@ -184,7 +196,7 @@ static CUresult allocate_in_order(const struct gb_placement *placement, struct g
 
 	for (unsigned i = 0; i < placement->count && result == CUDA_ERROR_OUT_OF_MEMORY; i++) {
 		enum gb_tier tier = placement->order[i];
-		if (!gb_tier_is_fallback(tier) || gb_tier_works(tier, block->device))
+		if (!gb_tier_is_fallback(tier) || gb_device_has_tier(block->device, tier))
 			result = allocate_in(tier, block, request, placement, limit);
 	}
 	return result;

@@ -5,11 +5,13 @@
 #include <string.h>
 #include <strings.h>
 
+#include "alloc/gate.h"
 #include "alloc/moves.h"
 #include "base/options.h"
 #include "driver/driver.h"
 #include "ledger/account.h"
 #include "lease/local.h"
+#include "tier/tier.h"
 
 static _Atomic uint64_t totals[GB_DEVICES_MAX]; /* bytes of VRAM; 0: not asked yet */
 static _Atomic uint64_t host_total;             /* bytes of RAM; 0: not asked yet */
@@ -131,6 +133,12 @@ uint64_t gb_device_chunk(CUdevice device)
 const struct gb_rules *gb_device_rules(CUdevice device)
 {
 	return &terms_of(device)->rules;
+}
+
+bool gb_device_has_tier(CUdevice device, enum gb_tier tier)
+{
+	GB_GATE_PASS();
+	return gb_tier_works(tier, device);
 }
 
 /* What the program will still ask for, of what the user said it would. */

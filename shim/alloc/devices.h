@@ -34,6 +34,9 @@ const struct gb_rules *gb_device_rules(CUdevice device);
 /* What the program is told, given what the hardware said. `device` -1: a card that CUDA does not show this process. */
 struct gb_memory_info gb_device_report(CUdevice device, const struct gb_memory_info *hardware);
 
+/* Whether the tier works on the device (gb_tier_works): its trial maps memory and moves it, so inside the gate. */
+bool gb_device_has_tier(CUdevice device, enum gb_tier tier);
+
 /* The CUDA ordinal of the card with this UUID, as NVML writes it ("GPU-…"), or -1. */
 CUdevice gb_device_by_uuid(const char *text);
 

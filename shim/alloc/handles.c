@@ -198,7 +198,7 @@ static bool host_works(CUdevice device)
 
 	if (atomic_load_explicit(&known[device], memory_order_relaxed))
 		return true;
-	bool works = begin_visit(&visit) && gb_tier_works(GB_TIER_SPLIT, device);
+	bool works = begin_visit(&visit) && gb_device_has_tier(device, GB_TIER_SPLIT);
 	if (works)
 		atomic_store_explicit(&known[device], true, memory_order_relaxed);
 	return works;

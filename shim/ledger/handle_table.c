@@ -45,9 +45,11 @@ static void end_leaving(struct gb_handle *handle)
 
 static void collect(struct gb_handle *handle, struct gb_handle **gone)
 {
-	if (handle->references || handle->mappings || handle->leaving)
+	if (handle->references || handle->mappings)
 		return;
 	detach(handle);
+	if (handle->leaving)
+		return;
 	handle->next = *gone;
 	*gone = handle;
 }
@@ -140,13 +142,13 @@ struct gb_handle *gb_handles_mapped(struct gb_mapping *mapping, CUmemGenericAllo
 	pthread_mutex_lock(&lock);
 	mapping->handle = find(value);
 	struct gb_mapping *stale = (struct gb_mapping *)gb_treap_find(&mappings, mapping->link.key);
-	if (stale) {
+	if (stale)
 		take_out(stale);
-		collect(stale->handle, &gone);
-	}
 	bool is_ours = mapping->handle != NULL;
 	if (is_ours)
 		link_in(mapping);
+	if (stale)
+		collect(stale->handle, &gone);
 	pthread_mutex_unlock(&lock);
 	free(stale);
 	if (!is_ours)

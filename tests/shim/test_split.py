@@ -113,7 +113,7 @@ call("cuStreamDestroy_v2", s)
 def test_split_is_no_host_pointer(tmp_path):
     """(30): the CPU faults on it, as it does on device memory."""
     ended = run_program("init()\np = alloc(96 * MIB)\nc.string_at(p + 50 * MIB, 1)", tmp_path, **CARD)
-    assert ended.code == -11
+    assert ended.code == -11 or "SEGV" in ended.err  # a sanitizer's runtime has the last word
 
 
 def test_split_over_ipc_is_the_documented_error_and_names_the_option(tmp_path):
