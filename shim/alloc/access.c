@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "driver/driver.h"
 #include "ledger/handle_table.h"
+#include "tier/split.h"
 
 /* What cuMemSetAccess is documented to answer where it does not do as it is told. */
 static bool is_refusal(CUresult result)
@@ -95,11 +96,69 @@ static bool set_one_by_one(CUdeviceptr address, size_t size, const CUmemAccessDe
 	return true;
 }
 
+/* Gives the devices in `users` what the mapping's own device may do there, where they may do nothing. */
+static void let_in(const struct gb_mapped *mapped, uint32_t users)
+{
+	const CUmemLocation own = {CU_MEM_LOCATION_TYPE_DEVICE, mapped->device};
+	const CUmemAccess_flags flags = present_flags(mapped->address, &own);
+	CUmemAccessDesc access[GB_DEVICES_MAX];
+	size_t count = 0;
+
+	for (CUdevice id = 0; flags && id < GB_DEVICES_MAX; id++) {
+		const CUmemLocation user = {CU_MEM_LOCATION_TYPE_DEVICE, id};
+		if ((users >> id & 1) && !present_flags(mapped->address, &user))
+			access[count++] = (CUmemAccessDesc){user, flags};
+	}
+	CUresult result =
+		count ? gb_driver()->cuMemSetAccess(mapped->address, mapped->size, access, count) : CUDA_SUCCESS;
+	if (result)
+		gb_log(GB_LOG_INFO, "access", "not every device reaches %llu bytes at %#llx: the driver answered %d",
+		       (unsigned long long)mapped->size, mapped->address, result);
+}
+
+/* Host memory is within the reach of every device in use, as pinned memory is (tier/split.h): a copy between devices that
+ * would go through VRAM's own device may be made by the other one here. But for those that `except` says. */
+static void let_users_in(CUdeviceptr first, CUdeviceptr last, uint32_t except)
+{
+	const uint32_t users = gb_split_reach_wanted(0).users & ~except;
+	struct gb_mapped mapped;
+
+	if (!gb_handles_have_host() || !(users & (users - 1)))
+		return;
+	while (gb_handles_next_mapping(first, &mapped) && mapped.address <= last) {
+		if (mapped.on_host)
+			let_in(&mapped, users & ~(UINT32_C(1) << mapped.device));
+		first = mapped.address + mapped.size;
+	}
+}
+
+void gb_access_meet(void)
+{
+	let_users_in(0, UINT64_MAX, 0);
+}
+
+/* The devices that the program decided about itself (bit: ordinal). */
+static uint32_t named(const CUmemAccessDesc *access, size_t count)
+{
+	uint32_t devices = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (access[i].location.type == CU_MEM_LOCATION_TYPE_DEVICE && access[i].location.id >= 0 &&
+		    access[i].location.id < GB_DEVICES_MAX)
+			devices |= UINT32_C(1) << access[i].location.id;
+	}
+	return devices;
+}
+
 CUresult gb_access_set(CUdeviceptr address, size_t size, const CUmemAccessDesc *access, size_t count)
 {
 	CUresult result = gb_driver()->cuMemSetAccess(address, size, access, count);
 
-	if (!is_refusal(result) || !gb_handles_have_host() || !access || !count)
+	if (!gb_handles_have_host() || !access || !count || !size)
 		return result;
-	return set_one_by_one(address, size, access, count) ? CUDA_SUCCESS : result;
+	if (is_refusal(result) && set_one_by_one(address, size, access, count))
+		result = CUDA_SUCCESS;
+	if (result == CUDA_SUCCESS)
+		let_users_in(address, address + size - 1, named(access, count));
+	return result;
 }

@@ -10,4 +10,7 @@
  * then the answer is that of the first call. Any thread. */
 CUresult gb_access_set(CUdeviceptr address, size_t size, const CUmemAccessDesc *access, size_t count);
 
+/* A device came into use (gb_split_add_user): host memory that is mapped already is within its reach from now on. */
+void gb_access_meet(void);
+
 #endif

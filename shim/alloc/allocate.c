@@ -2,6 +2,7 @@
 
 #include "alloc/books.h"
 #include "alloc/capture.h"
+#include "alloc/current.h"
 #include "alloc/deferred.h"
 #include "alloc/devices.h"
 #include "alloc/gate.h"
@@ -9,6 +10,7 @@
 #include "alloc/idle.h"
 #include "alloc/moves.h"
 #include "alloc/remember.h"
+#include "alloc/room.h"
 #include "base/log.h"
 #include "driver/driver.h"
 #include "ledger/account.h"
@@ -25,14 +27,6 @@ static __thread struct {
 static bool is_retry(const struct gb_block *block)
 {
 	return refused.bytes == block->size && refused.device == block->device;
-}
-
-/* Before host memory is asked for, what streams are done with is given back. If it is not enough, what they still use is the
- * last that can be had: the real allocator waits for it as well. */
-static bool grant_host(uint64_t bytes)
-{
-	gb_deferred_reap(false);
-	return gb_books_grant(bytes) || (gb_deferred_reap(true) && gb_books_grant(bytes));
 }
 
 /* Frees what could not be entered in the ledger. Returns what there was of it by then: chunks may have moved. */
@@ -77,7 +71,7 @@ static CUresult allocate_share(enum gb_tier tier, struct gb_block *block, struct
 	block->tier = (uint8_t)tier;
 	if (!gb_books_reserve(block, planned, limit))
 		return CUDA_ERROR_OUT_OF_MEMORY;
-	if (planned->host && !grant_host(planned->host))
+	if (planned->host && !gb_room_grant_host(planned->host))
 		goto cancel;
 	result = take(tier, block, request);
 	if (!result && gb_books_enter(block, planned))
@@ -164,17 +158,6 @@ static CUresult allocate_split(struct gb_block *block, struct gb_request *reques
 	return result;
 }
 
-/* Frees what the block lacks; all of its size, if by every account it fits. */
-static bool make_room(const struct gb_block *block)
-{
-	struct gb_budget budget = gb_device_budget_now(block->device);
-	uint64_t room = gb_budget_room(&budget);
-	uint64_t missing = room < block->size ? block->size - room : block->size;
-	uint64_t extra = budget.split_reserve < GB_MOVE_STEP_BYTES ? budget.split_reserve : GB_MOVE_STEP_BYTES;
-
-	return gb_moves_make_room(block->device, missing, extra);
-}
-
 static CUresult allocate_in(enum gb_tier tier, struct gb_block *block, struct gb_request *request,
 			    const struct gb_placement *placement, uint64_t limit)
 {
@@ -184,7 +167,8 @@ static CUresult allocate_in(enum gb_tier tier, struct gb_block *block, struct gb
 	if (tier == GB_TIER_SPLIT)
 		return allocate_split(block, request, placement, limit);
 	CUresult result = allocate_share(tier, block, request, &share, limit);
-	if (result == CUDA_ERROR_OUT_OF_MEMORY && tier == GB_TIER_DEVICE && placement->makes_room && make_room(block))
+	if (result == CUDA_ERROR_OUT_OF_MEMORY && tier == GB_TIER_DEVICE && placement->makes_room &&
+	    gb_room_make(block->device, block->size))
 		result = allocate_share(tier, block, request, &share, limit);
 	return result;
 }

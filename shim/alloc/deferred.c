@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "alloc/capture.h"
+#include "alloc/current.h"
 #include "alloc/give_back.h"
 #include "base/cleanup.h"
 #include "driver/driver.h"

@@ -5,25 +5,18 @@
 #include <string.h>
 #include <strings.h>
 
+#include "alloc/current.h"
 #include "alloc/gate.h"
-#include "alloc/moves.h"
 #include "base/options.h"
 #include "driver/driver.h"
 #include "ledger/account.h"
 #include "lease/local.h"
+#include "tier/split.h"
 #include "tier/tier.h"
 
 static _Atomic uint64_t totals[GB_DEVICES_MAX]; /* bytes of VRAM; 0: not asked yet */
 static _Atomic uint64_t host_total;             /* bytes of RAM; 0: not asked yet */
 static _Atomic uint64_t advertised_total;       /* host bytes reported on top, +1; 0: not decided yet */
-
-bool gb_device_current(CUcontext *context, CUdevice *device)
-{
-	const struct gb_driver *driver = gb_driver();
-
-	return driver->cuCtxGetCurrent(context) == CUDA_SUCCESS && *context &&
-	       driver->cuCtxGetDevice(device) == CUDA_SUCCESS && *device >= 0 && *device < GB_DEVICES_MAX;
-}
 
 static uint64_t device_total(CUdevice device)
 {
@@ -135,6 +128,11 @@ const struct gb_rules *gb_device_rules(CUdevice device)
 	return &terms_of(device)->rules;
 }
 
+bool gb_device_moves(CUdevice device)
+{
+	return gb_options()->moves && gb_split_moves_work(device);
+}
+
 bool gb_device_has_tier(CUdevice device, enum gb_tier tier)
 {
 	GB_GATE_PASS();
@@ -155,6 +153,14 @@ static uint64_t expected_left(CUdevice device, uint64_t bytes)
 	return expected > held && expected - held > bytes ? expected - held : bytes;
 }
 
+/* VRAM in chunks that could move out. */
+static uint64_t movable(CUdevice device)
+{
+	uint64_t bytes = gb_split_device_vram(device);
+
+	return bytes && gb_device_moves(device) ? bytes : 0;
+}
+
 static struct gb_budget cheap_budget(CUdevice device)
 {
 	const struct terms *known = terms_of(device);
@@ -164,7 +170,7 @@ static struct gb_budget cheap_budget(CUdevice device)
 		.held = gb_account_bytes((unsigned)device, GB_TIER_DEVICE),
 		.free = UINT64_MAX,
 		.reserve = known->reserve,
-		.movable = gb_moves_movable(device),
+		.movable = movable(device),
 	};
 }
 

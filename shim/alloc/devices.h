@@ -11,10 +11,6 @@
 #include "policy/placement.h"
 #include "policy/report.h"
 
-/* The current context and its device. False where there is none, or the device's ordinal is GB_DEVICES_MAX or more:
- * the call is then the driver's alone. */
-bool gb_device_current(CUcontext *context, CUdevice *device);
-
 /* Bytes of VRAM that this process may hold there; UINT64_MAX without a limit. */
 uint64_t gb_device_limit(CUdevice device);
 
@@ -33,6 +29,9 @@ const struct gb_rules *gb_device_rules(CUdevice device);
 
 /* What the program is told, given what the hardware said. `device` -1: a card that CUDA does not show this process. */
 struct gb_memory_info gb_device_report(CUdevice device, const struct gb_memory_info *hardware);
+
+/* Whether chunks of split blocks may move on the device: the user's option, and what its trial has seen. */
+bool gb_device_moves(CUdevice device);
 
 /* Whether the tier works on the device (gb_tier_works): its trial maps memory and moves it, so inside the gate. */
 bool gb_device_has_tier(CUdevice device, enum gb_tier tier);

@@ -1,33 +1,12 @@
 #include "alloc/give_back.h"
 
 #include "alloc/books.h"
+#include "alloc/current.h"
 #include "alloc/gate.h"
 #include "alloc/moves.h"
 #include "base/cleanup.h"
 #include "driver/driver.h"
 #include "tier/tier.h"
-
-CUresult gb_context_enter(CUcontext context, bool *pushed)
-{
-	const struct gb_driver *driver = gb_driver();
-	CUcontext current = NULL;
-
-	*pushed = false;
-	CUresult result = driver->cuCtxGetCurrent(&current);
-	if (result || current == context)
-		return result;
-	result = driver->cuCtxPushCurrent_v2(context);
-	*pushed = result == CUDA_SUCCESS;
-	return result;
-}
-
-void gb_context_leave(bool *pushed)
-{
-	CUcontext context;
-
-	if (*pushed)
-		GB_INSIST(gb_driver()->cuCtxPopCurrent_v2(&context));
-}
 
 static bool context_is_gone(CUresult result)
 {

@@ -6,10 +6,6 @@
 
 #include "base/block.h"
 
-/* Makes `context` current if it is not; *pushed says whether gb_context_leave() has something to undo. */
-CUresult gb_context_enter(CUcontext context, bool *pushed);
-void gb_context_leave(bool *pushed);
-
 /* Frees the block through its tier, and closes its books; first waits for all work of its context if `waits` (cuMemFree
  * does, so that nothing in flight loses its memory). A context that is no more has taken its work along: the block is then
  * abandoned, which is a success. On any other failure the memory is still held, and the call may be repeated. The block's

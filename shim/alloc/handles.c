@@ -5,10 +5,12 @@
 #include <stdlib.h>
 
 #include "alloc/books.h"
-#include "alloc/deferred.h"
+#include "alloc/current.h"
 #include "alloc/devices.h"
 #include "alloc/give_back.h"
 #include "alloc/moves.h"
+#include "alloc/remember.h"
+#include "alloc/room.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "driver/driver.h"
@@ -106,13 +108,6 @@ static CUresult create_on_host(struct gb_handle *handle, CUmemGenericAllocationH
 	return is_refusal(result) ? CUDA_ERROR_OUT_OF_MEMORY : result;
 }
 
-/* As in alloc/allocate.c: what streams are done with first, what they still use as the last that can be had. */
-static bool grant_host(uint64_t bytes)
-{
-	gb_deferred_reap(false);
-	return gb_books_grant(bytes) || (gb_deferred_reap(true) && gb_books_grant(bytes));
-}
-
 /* Takes the memory, in the place that *handle says, and puts it on the books. */
 static CUresult take(struct gb_handle *handle, const CUmemAllocationProp *asked, uint64_t limit)
 {
@@ -123,7 +118,7 @@ static CUresult take(struct gb_handle *handle, const CUmemAllocationProp *asked,
 
 	if (!gb_books_reserve(&block, &share, limit))
 		return CUDA_ERROR_OUT_OF_MEMORY;
-	if (share.host && !grant_host(share.host))
+	if (share.host && !gb_room_grant_host(share.host))
 		goto cancel;
 	result = handle->on_host ? create_on_host(handle, &value)
 				 : gb_driver()->cuMemCreate(&value, handle->size, asked, 0);
@@ -140,24 +135,13 @@ cancel:
 	return result;
 }
 
-/* Split blocks may have chunks that can move out; of the room for this one all, if by every account it fits. */
-static bool make_room(const struct gb_handle *handle)
-{
-	const CUdevice device = handle->properties.location.id;
-	struct gb_budget budget = gb_device_budget_now(device);
-	uint64_t room = gb_budget_room(&budget);
-	uint64_t missing = room < handle->size ? handle->size - room : handle->size;
-	uint64_t extra = budget.split_reserve < GB_MOVE_STEP_BYTES ? budget.split_reserve : GB_MOVE_STEP_BYTES;
-
-	return gb_moves_make_room(device, missing, extra);
-}
-
 static CUresult take_vram(struct gb_handle *handle, const CUmemAllocationProp *asked,
 			  const struct gb_placement *placement, uint64_t limit)
 {
 	CUresult result = take(handle, asked, limit);
 
-	if (result == CUDA_ERROR_OUT_OF_MEMORY && placement->makes_room && make_room(handle))
+	if (result == CUDA_ERROR_OUT_OF_MEMORY && placement->makes_room &&
+	    gb_room_make(asked->location.id, handle->size))
 		result = take(handle, asked, limit);
 	return result;
 }
@@ -266,14 +250,20 @@ static CUresult create(struct gb_handle *handle, const CUmemAllocationProp *aske
 	struct gb_placement placement;
 	gb_place(&demand, &budget, &rules, &placement);
 
+	gb_moves_meet(device);
+	gb_books_begin();
 	CUresult result = take_in_order(&placement, handle, asked, budget.limit);
 	if (result) {
 		refused.bytes = placement.refuses_once ? handle->size : 0;
 		refused.device = device;
 	}
 	tell(handle, result, &placement);
-	if (result == CUDA_ERROR_OUT_OF_MEMORY)
+	if (result == CUDA_ERROR_OUT_OF_MEMORY) {
+		gb_books_tell_refusal();
 		gb_account_count_refusal((unsigned)device);
+	}
+	if (result == CUDA_SUCCESS && handle->on_host)
+		gb_remember_growth();
 	return result;
 }
 

@@ -4,7 +4,7 @@
 #include <stdatomic.h>
 #include <time.h>
 
-#include "alloc/give_back.h"
+#include "alloc/current.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"

@@ -3,11 +3,12 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "alloc/access.h"
 #include "alloc/books.h"
 #include "alloc/capture.h"
+#include "alloc/current.h"
 #include "alloc/devices.h"
 #include "alloc/gate.h"
-#include "alloc/give_back.h"
 #include "alloc/idle.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -28,18 +29,6 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards `returning`; a leaf */
 static struct gb_returning returning[GB_DEVICES_MAX];
 static _Atomic uint32_t wanted; /* devices that have room for chunks again (bit: ordinal) */
-
-static bool moves_are_on(CUdevice device)
-{
-	return gb_options()->moves && gb_split_moves_work(device);
-}
-
-uint64_t gb_moves_movable(CUdevice device)
-{
-	uint64_t bytes = gb_split_device_vram(device);
-
-	return bytes && moves_are_on(device) ? bytes : 0;
-}
 
 /* Closes the gate and finds the device idle behind it; false, and the gate open, if not. */
 static bool stop_the_world(uint64_t close_ns, uint64_t idle_ns)
@@ -142,7 +131,7 @@ static uint64_t grant_and_demote(CUdevice device, uint64_t bytes)
 
 bool gb_moves_make_room(CUdevice device, uint64_t bytes, uint64_t extra)
 {
-	if (!gb_moves_movable(device) || gb_capture_active() || !gb_idle_wait(IDLE_DEADLINE_NS))
+	if (!gb_device_moves(device) || gb_capture_active() || !gb_idle_wait(IDLE_DEADLINE_NS))
 		return false;
 	uint64_t moved = extra ? grant_and_demote(device, bytes + extra) : 0;
 	if (!moved)
@@ -158,7 +147,7 @@ bool gb_moves_make_room(CUdevice device, uint64_t bytes, uint64_t extra)
 
 void gb_moves_room_made(CUdevice device)
 {
-	if (gb_split_device_host(device) && moves_are_on(device))
+	if (gb_split_device_host(device) && gb_device_moves(device))
 		atomic_fetch_or_explicit(&wanted, UINT32_C(1) << device, memory_order_relaxed);
 }
 
@@ -258,8 +247,10 @@ void gb_moves_let_in(CUdevice device, CUdevice peer)
 
 void gb_moves_meet(CUdevice device)
 {
-	if (gb_split_add_user(device))
+	if (gb_split_add_user(device)) {
 		grant_access();
+		gb_access_meet();
+	}
 }
 
 void gb_moves_after_fork(void)

@@ -14,9 +14,6 @@
 /* What moves beyond what must, at one time: some milliseconds of a link's time. */
 #define GB_MOVE_STEP_BYTES (UINT64_C(128) << 20)
 
-/* VRAM that could be made free on the device, in bytes: a hint. */
-uint64_t gb_moves_movable(CUdevice device);
-
 /* Moves the coldest chunks to host memory until `bytes` of VRAM are free that were not, and `extra` more if the machine has
  * the memory for it: so that the next small request finds room without a move. False if less than `bytes` moved. */
 bool gb_moves_make_room(CUdevice device, uint64_t bytes, uint64_t extra);
@@ -30,7 +27,7 @@ void gb_moves_safe_point(void);
 
 /* `peer` may reach the memory of `device` from now on: so it may reach its split blocks. */
 void gb_moves_let_in(CUdevice device, CUdevice peer);
-/* The device is in use: what split blocks have in host memory is within its reach, as pinned memory is. */
+/* The device is in use: what split blocks and handles have in host memory is within its reach, as pinned memory is. */
 void gb_moves_meet(CUdevice device);
 
 void gb_moves_after_fork(void);

@@ -1,6 +1,6 @@
 /* The end of contexts, and what one device lets another reach. */
 #include "alloc/contexts.h"
-#include "alloc/give_back.h"
+#include "alloc/current.h"
 #include "alloc/moves.h"
 #include "abi/greenboost_abi.h"
 #include "entry/entry.h"

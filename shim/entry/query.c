@@ -1,6 +1,7 @@
 /* What the program is told: how much memory there is, and what a pointer is. */
 #include <string.h>
 
+#include "alloc/current.h"
 #include "alloc/devices.h"
 #include "base/log.h"
 #include "entry/entry.h"

@@ -216,7 +216,8 @@ bool gb_handles_next_mapping(CUdeviceptr from, struct gb_mapped *mapped)
 	pthread_mutex_lock(&lock);
 	const struct gb_mapping *mapping = first_from(from);
 	if (mapping)
-		*mapped = (struct gb_mapped){mapping->link.key, mapping->size, mapping->handle->on_host};
+		*mapped = (struct gb_mapped){mapping->link.key, mapping->size, mapping->handle->properties.location.id,
+					     mapping->handle->on_host};
 	pthread_mutex_unlock(&lock);
 	return mapping != NULL;
 }

@@ -57,6 +57,7 @@ struct gb_handle *gb_handles_unmapped(struct gb_mapping *mappings, bool is_done)
 struct gb_mapped {
 	CUdeviceptr address;
 	uint64_t size;
+	CUdevice device; /* that it was asked for on */
 	bool on_host;
 };
 bool gb_handles_next_mapping(CUdeviceptr from, struct gb_mapped *mapped);

@@ -2,7 +2,7 @@
 half-done, and the program hears a documented error."""
 
 import pytest
-from harness import run_program, succeed
+from harness import FAILURES_OF_A_CALL, run_program, succeed
 
 CARD = {"FAKECUDA_VRAM": "16MiB", "FAKECUDA_DEFER": "1"}
 
@@ -45,7 +45,6 @@ call("cuStreamDestroy_v2", s)
 assert memory_info()[0] == 16 * MIB, memory_info()
 print(*heard)
 """
-CALLS_MAX = 12  # of one symbol: later ones are made from the same places
 
 
 @pytest.mark.parametrize("fallback", ["auto", "host", "managed", "off"])
@@ -60,7 +59,7 @@ def test_each_call_failed_once_leaves_nothing(tmp_path, fallback, code):
     for symbol, times in clean.report["calls"].items():
         if symbol.startswith(("cuGetProcAddress", "cuDriverGetVersion", "nvml")):
             continue
-        for nth in range(1, min(times, CALLS_MAX) + 1):
+        for nth in range(1, min(times, FAILURES_OF_A_CALL) + 1):
             ended = run_program(program, tmp_path, fallback=fallback, FAKECUDA_FAIL=f"{symbol}:{nth}:{code}", **CARD)
             what = f"{symbol} call {nth} -> {code}: {ended.err}"
             assert ended.code == 0, what

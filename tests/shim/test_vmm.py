@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from harness import CLIENTS, Ended, run, run_program, succeed
+from harness import CLIENTS, FAILURES_OF_A_CALL, Ended, run, run_program, succeed
 
 CARD = {"FAKECUDA_VRAM": "64MiB"}
 WIDE = {"FAKECUDA_VRAM": "1GiB"}
@@ -305,6 +305,41 @@ segment.close()
 """
     ended = vmm(source, tmp_path, vram_limit="8MiB", FAKECUDA_DEVICES="2", log="debug", **CARD)
     assert on_host(ended) == 4
+
+
+BETWEEN = """
+first = init(0)
+{second_before}
+call("cuCtxPushCurrent_v2", first)
+segment = ExpandableSegment(4 * MIB, 64 * MIB)
+assert segment.grow(0, 4)
+fill(segment.base, 16 * MIB, 3)
+synchronize()
+{second_after}
+other = alloc(4 * MIB)
+buffer = c.create_string_buffer(16)
+for i in range(4):
+    call("cuMemcpyDtoH_v2", buffer, segment.at(i), 16)
+    call("cuMemcpyDtoD_v2", other, segment.at(i), 4 * MIB)
+    call("cuMemcpyPeer", segment.at(3 - i), first, other, second, 4 * MIB)
+free(other)
+call("cuCtxPushCurrent_v2", first)
+check(segment.base, 16 * MIB, 3)
+allow(segment.base, 16 * MIB, 1, flags=NONE)
+print([access_of(segment.at(i), 1) for i in range(4)], [access_of(segment.at(i), 0) for i in range(4)])
+segment.close()
+"""
+
+
+@pytest.mark.parametrize("second", ["before", "after"])
+def test_copies_by_another_device_reach_host_memory_as_they_reach_vram(tmp_path, second):
+    start = "second = init(1)\nfree(alloc(MIB))"
+    places = {"second_before": "", "second_after": "", f"second_{second}": start}
+    source = BETWEEN.format(**places)
+    outputs = [
+        vmm(source, tmp_path, shim=shim, vram_limit="8MiB", FAKECUDA_DEVICES="2", **CARD).out for shim in (True, False)
+    ]
+    assert outputs[0] == outputs[1]
 
 
 # The card is full at the first overflow, so the self-test has no VRAM to try a range of both kinds with.
@@ -744,7 +779,6 @@ assert set(books()) == {"moved", "spilled"} and host_bytes() == 0, (books(), hos
 call("cuCtxDestroy_v2", context)
 print(*heard)
 """
-CALLS_MAX = 10
 
 
 @pytest.mark.parametrize(("limit", "code"), [("", 2), ("", 999), ("12MiB", 2), ("12MiB", 801)])
@@ -756,7 +790,7 @@ def test_each_call_failed_once_leaves_nothing(tmp_path, limit, code):
     for symbol, times in clean.report["calls"].items():
         if symbol.startswith(("cuGetProcAddress", "cuDriverGetVersion", "nvml")):
             continue
-        for nth in range(1, min(times, CALLS_MAX) + 1):
+        for nth in range(1, min(times, FAILURES_OF_A_CALL) + 1):
             ended = run_program(IMPORTS + FAULTS, tmp_path, FAKECUDA_FAIL=f"{symbol}:{nth}:{code}", **settings)
             what = f"{symbol} call {nth} -> {code}: {ended.err}"
             assert ended.code == 0, what
