@@ -96,7 +96,8 @@ static bool set_one_by_one(CUdeviceptr address, size_t size, const CUmemAccessDe
 	return true;
 }
 
-/* Gives the devices in `users` what the mapping's own device may do there, where they may do nothing. */
+/* Gives the devices in `users` what the mapping's own device may do there, where they may do nothing. If the program unmaps it
+ * meanwhile, the driver refuses; if it mapped something else there too, one more device of its own reaches that. */
 static void let_in(const struct gb_mapped *mapped, uint32_t users)
 {
 	const CUmemLocation own = {CU_MEM_LOCATION_TYPE_DEVICE, mapped->device};
@@ -120,14 +121,15 @@ static void let_in(const struct gb_mapped *mapped, uint32_t users)
  * would go through VRAM's own device may be made by the other one here. But for those that `except` says. */
 static void let_users_in(CUdeviceptr first, CUdeviceptr last, uint32_t except)
 {
-	const uint32_t users = gb_split_reach_wanted(0).users & ~except;
+	const uint32_t users = gb_split_reach_wanted(0).users;
 	struct gb_mapped mapped;
 
+	/* One device alone has what the program gave it. */
 	if (!gb_handles_have_host() || !(users & (users - 1)))
 		return;
 	while (gb_handles_next_mapping(first, &mapped) && mapped.address <= last) {
 		if (mapped.on_host)
-			let_in(&mapped, users & ~(UINT32_C(1) << mapped.device));
+			let_in(&mapped, users & ~except);
 		first = mapped.address + mapped.size;
 	}
 }

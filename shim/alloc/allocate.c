@@ -15,6 +15,7 @@
 #include "driver/driver.h"
 #include "ledger/account.h"
 #include "ledger/ledger.h"
+#include "lease/local.h"
 #include "policy/placement.h"
 #include "tier/chunk.h"
 
@@ -40,6 +41,8 @@ static struct gb_share take_back(struct gb_block *block, const struct gb_share *
 		gb_account_add_chunks(block->device,
 				      planned); /* what has moved since was counted as a change to that */
 		gb_account_remove_chunks(block->device, &share);
+		gb_local_took_uncharged(planned->host);
+		gb_local_gave_back_uncharged(share.host);
 	}
 	CUresult undone = ops->free(block);
 	if (undone)
@@ -221,7 +224,8 @@ CUresult gb_allocate(struct gb_request *request, CUdeviceptr *dptr)
 	block.device = (uint8_t)device;
 	if (gb_idle_note(block.context))
 		gb_moves_meet(device);
-	struct gb_demand demand = {.bytes = block.size, .is_retry = is_retry(&block)};
+	struct gb_demand demand = {
+		.bytes = block.size, .is_retry = is_retry(&block), .is_passing = block.stream_ordered};
 	const struct gb_rules *rules = gb_device_rules(device);
 	struct gb_budget budget = gb_device_budget(device, demand.bytes, rules);
 	struct gb_placement placement;

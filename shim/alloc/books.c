@@ -126,6 +126,7 @@ bool gb_books_enter(const struct gb_block *block, const struct gb_share *share)
 	if (block->tier == GB_TIER_SPLIT) {
 		gb_account_took(block->device, GB_TIER_DEVICE);
 		gb_account_add_chunks(block->device, share);
+		gb_local_took_uncharged(share->host);
 	}
 	return true;
 }
@@ -136,6 +137,7 @@ void gb_books_close(const struct gb_block *block, const struct gb_share *share)
 	if (block->tier == GB_TIER_SPLIT) {
 		gb_account_cancel(block->device, GB_TIER_DEVICE, share->vram);
 		gb_account_remove_chunks(block->device, share);
+		gb_local_gave_back_uncharged(share->host);
 	}
 	if (share->host)
 		gb_account_release_host(share->host);

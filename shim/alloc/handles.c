@@ -16,6 +16,7 @@
 #include "driver/driver.h"
 #include "ledger/account.h"
 #include "ledger/handle_table.h"
+#include "lease/local.h"
 #include "policy/placement.h"
 #include "tier/chunk.h"
 #include "tier/tier.h"
@@ -56,13 +57,6 @@ static void close_books(struct gb_handle *gone)
 	}
 }
 
-/* The driver does not give that kind of memory, rather than none now. */
-static bool is_refusal(CUresult result)
-{
-	return result == CUDA_ERROR_INVALID_VALUE || result == CUDA_ERROR_INVALID_DEVICE ||
-	       result == CUDA_ERROR_NOT_PERMITTED || result == CUDA_ERROR_NOT_SUPPORTED;
-}
-
 static CUresult create_at(const CUmemLocation *location, CUmemAllocationHandleType types, uint64_t size,
 			  CUmemGenericAllocationHandle *value)
 {
@@ -98,14 +92,14 @@ static CUresult create_on_host(struct gb_handle *handle, CUmemGenericAllocationH
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	if (types != CU_MEM_HANDLE_TYPE_NONE)
 		result = create_shareable(handle, &location, value);
-	if (is_refusal(result) &&
+	if (gb_chunk_is_refusal(result) &&
 	    (types == CU_MEM_HANDLE_TYPE_NONE || types == CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR))
 		result = create_at(&location, CU_MEM_HANDLE_TYPE_NONE, handle->size, value);
 	/* Of compressible and RDMA-capable memory cuda.h says that asking is a hint, and that the handle's properties tell
 	 * what came of it (CUmemAllocationProp). */
 	handle->properties.allocFlags.compressionType = 0;
 	handle->properties.allocFlags.gpuDirectRDMACapable = 0;
-	return is_refusal(result) ? CUDA_ERROR_OUT_OF_MEMORY : result;
+	return gb_chunk_is_refusal(result) ? CUDA_ERROR_OUT_OF_MEMORY : result;
 }
 
 /* Takes the memory, in the place that *handle says, and puts it on the books. */
@@ -125,6 +119,8 @@ static CUresult take(struct gb_handle *handle, const CUmemAllocationProp *asked,
 	if (result)
 		goto return_grant;
 	gb_books_settle(share.host);
+	if (handle->on_host)
+		gb_local_took_uncharged(share.host);
 	gb_account_commit(block.device, (enum gb_tier)block.tier, block.size);
 	handle->link.key = value;
 	return CUDA_SUCCESS;

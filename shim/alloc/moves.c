@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "ledger/account.h"
+#include "lease/local.h"
 #include "policy/returning.h"
 #include "tier/split.h"
 
@@ -74,6 +75,7 @@ static uint64_t demote(struct gb_split *split, uint64_t left)
 	struct gb_moved moved = move(split, left, false);
 
 	gb_account_moved_out(split->device, moved.bytes, moved.chunks);
+	gb_local_took_uncharged(moved.bytes);
 	return moved.bytes;
 }
 
@@ -174,6 +176,7 @@ static uint64_t bring_back(struct gb_split *split, uint64_t step)
 		return 0;
 	struct gb_moved moved = move(split, bytes, true);
 	gb_account_moved_in(split->device, bytes, moved.bytes, moved.chunks);
+	gb_local_gave_back_uncharged(moved.bytes);
 	gb_account_release_host(moved.bytes);
 	return moved.bytes;
 }

@@ -166,7 +166,7 @@ CUresult cuIpcGetMemHandle(CUipcMemHandle *handle, CUdeviceptr dptr)
 	if (!gb_ledger_find_fallback(dptr, &block))
 		return driver->cuIpcGetMemHandle(handle, dptr);
 	gb_log(GB_LOG_WARN, "ipc",
-	       "%llu bytes at %#llx lie in host memory, which legacy IPC cannot share; GREENBOOST_FALLBACK=off keeps blocks in VRAM",
+	       "%llu bytes at %#llx lie outside VRAM, in part or whole, which legacy IPC cannot share; GREENBOOST_FALLBACK=off keeps blocks in VRAM",
 	       (unsigned long long)block.size, (unsigned long long)block.base);
 	return CUDA_ERROR_INVALID_VALUE;
 }

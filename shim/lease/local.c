@@ -19,6 +19,7 @@ enum { TEXT_BYTES = 65536, PATH_BYTES = 1024 };
 #define READING_GOOD_MS 10
 
 static _Atomic uint64_t pending;
+static _Atomic uint64_t uncharged;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards `reading`; a leaf */
 static struct {
@@ -152,6 +153,16 @@ static uint64_t cgroup_headroom(char *text)
 	return least;
 }
 
+static uint64_t own_headroom(char *text)
+{
+	uint64_t headroom = cgroup_headroom(text);
+	uint64_t taken = atomic_load(&uncharged);
+
+	if (headroom == GB_BYTES_UNKNOWN)
+		return headroom;
+	return headroom > taken ? headroom - taken : 0;
+}
+
 static uint64_t budget_now(uint64_t pending_bytes)
 {
 	GB_CLEANUP(gb_free_memory) char *text = malloc(TEXT_BYTES);
@@ -161,7 +172,7 @@ static uint64_t budget_now(uint64_t pending_bytes)
 	uint64_t total = info.total == GB_BYTES_UNKNOWN ? 0 : info.total;
 	uint64_t reserve = gb_size_resolve(&gb_options()->host_reserve, total, gb_host_reserve_default(total));
 
-	return gb_host_budget(info.available, cgroup_headroom(text), reserve, pending_bytes);
+	return gb_host_budget(info.available, own_headroom(text), reserve, pending_bytes);
 }
 
 bool gb_local_acquire(uint64_t bytes, uint64_t *budget)
@@ -185,6 +196,16 @@ void gb_local_settle(uint64_t bytes)
 	atomic_fetch_sub(&pending, bytes);
 }
 
+void gb_local_took_uncharged(uint64_t bytes)
+{
+	atomic_fetch_add(&uncharged, bytes);
+}
+
+void gb_local_gave_back_uncharged(uint64_t bytes)
+{
+	atomic_fetch_sub(&uncharged, bytes);
+}
+
 uint64_t gb_local_budget(void)
 {
 	return budget_now(atomic_load(&pending));
@@ -203,6 +224,7 @@ uint64_t gb_local_total(void)
 void gb_local_after_fork(void)
 {
 	atomic_store(&pending, 0);
+	atomic_store(&uncharged, 0);
 	lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
 	reading.taken_ms = 0;
 }

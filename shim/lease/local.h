@@ -15,6 +15,11 @@ bool gb_local_acquire(uint64_t bytes, uint64_t *budget);
 /* The grant's pages are taken, or will not be. */
 void gb_local_settle(uint64_t bytes);
 
+/* Host memory that the driver took for itself, which the process' memory cgroup is not charged for (mapped chunks; the pages
+ * are the kernel module's). It counts against the group's headroom all the same: granted bytes were taken so, or given back. */
+void gb_local_took_uncharged(uint64_t bytes);
+void gb_local_gave_back_uncharged(uint64_t bytes);
+
 /* Bytes that could be granted now. */
 uint64_t gb_local_budget(void);
 

@@ -43,7 +43,7 @@ static bool keeps_reserve(const struct gb_demand *demand, const struct gb_budget
 static uint64_t proportional_share(const struct gb_demand *demand, const struct gb_budget *budget,
 				   const struct gb_rules *rules)
 {
-	if (budget->expected_left < demand->bytes)
+	if (budget->expected_left < demand->bytes || demand->is_passing)
 		return UINT64_MAX;
 	uint64_t room = gb_budget_room(budget);
 	room = room > budget->split_reserve ? room - budget->split_reserve : 0;
@@ -60,7 +60,7 @@ void gb_place(const struct gb_demand *demand, const struct gb_budget *budget, co
 {
 	bool allowed = budget->held <= budget->limit && demand->bytes <= budget->limit - budget->held;
 	bool first = allowed && keeps_reserve(demand, budget, rules);
-	bool chunked = rules->movable && may_split(rules) && demand->bytes >= rules->small;
+	bool chunked = rules->movable && !demand->is_passing && may_split(rules) && demand->bytes >= rules->small;
 	bool refuses = rules->retry_first && !demand->is_retry && rules->fallback != GB_FALLBACK_OFF;
 
 	placement->count = 0;

@@ -13,6 +13,7 @@
 struct gb_demand {
 	uint64_t bytes; /* above 0 */
 	bool is_retry;  /* the same thread was just refused the same demand */
+	bool is_passing; /* from a stream-ordered pool: soon freed, and not worth cutting into chunks while it fits */
 };
 
 /* What the device has, in bytes. */

@@ -26,6 +26,13 @@ CUresult gb_chunk_map(CUdeviceptr at, size_t size, const CUmemLocation *location
 /* The location's properties as cuMemCreate wants them. */
 CUmemAllocationProp gb_chunk_properties(const CUmemLocation *location);
 
+/* Whether the answer says that the driver does not give or map that kind of memory, rather than none now. */
+static inline bool gb_chunk_is_refusal(CUresult result)
+{
+	return result == CUDA_ERROR_INVALID_VALUE || result == CUDA_ERROR_INVALID_DEVICE ||
+	       result == CUDA_ERROR_NOT_PERMITTED || result == CUDA_ERROR_NOT_SUPPORTED;
+}
+
 /* Read and write access for `device` and for the peers in `peers` (bit: ordinal) to [at, at+size), all of it mapped. */
 CUresult gb_chunk_set_access(CUdeviceptr at, size_t size, CUdevice device, uint32_t peers);
 

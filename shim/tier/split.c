@@ -86,8 +86,9 @@ static uint32_t run_end(const struct gb_split *split, uint32_t first)
 	return end;
 }
 
-/* Host memory for the devices in use that do not reach the rest. */
-static CUresult grant_users(struct gb_split *split)
+/* Host memory for the devices in use that do not reach the rest. One that cannot have it does without: its own blocks and
+ * this block's device are not worse off. */
+static void grant_users(struct gb_split *split)
 {
 	CUresult result = CUDA_SUCCESS;
 
@@ -99,7 +100,11 @@ static CUresult grant_users(struct gb_split *split)
 			result = gb_chunk_set_access(split->base + from, to - from, split->device,
 						     gb_split_reaches(split, false));
 	}
-	return result;
+	if (!result)
+		return;
+	split->users = 0;
+	gb_log(GB_LOG_INFO, "split", "device=%d: other devices cannot copy its host chunks, the driver answered %d",
+	       split->device, result);
 }
 
 CUresult gb_split_grant_access(struct gb_split *split)
@@ -110,7 +115,9 @@ CUresult gb_split_grant_access(struct gb_split *split)
 	split->peers = wanted.peers;
 	split->users = wanted.users;
 	CUresult result = gb_chunk_set_access(split->base, split->mapped_bytes, split->device, split->peers);
-	return result || !(split->users & ~known) ? result : grant_users(split);
+	if (!result && (split->users & ~known))
+		grant_users(split);
+	return result;
 }
 
 /* Whether another device came in meanwhile: it walked the set before this block was there. */
@@ -155,7 +162,8 @@ static CUresult allocate(struct gb_block *block, struct gb_request *request)
 	if (result) {
 		undo(split, mapped);
 		free(split);
-		return result;
+		/* What the trial mapped, the driver now refuses: another tier's turn, and not the program's business. */
+		return gb_chunk_is_refusal(result) ? CUDA_ERROR_OUT_OF_MEMORY : result;
 	}
 	block->base = split->base;
 	block->progress = split->place;

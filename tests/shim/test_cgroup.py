@@ -40,7 +40,7 @@ def run_in(group, source, **settings):
     return subprocess.run(command, env=env, preexec_fn=enter, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("fallback", ["host", "managed"])
+@pytest.mark.parametrize("fallback", ["split", "host", "managed"])
 def test_allocation_over_the_cgroups_headroom_is_refused_not_killed(group, fallback):
     source = f"""
 init()

@@ -316,6 +316,7 @@ assert segment.grow(0, 4)
 fill(segment.base, 16 * MIB, 3)
 synchronize()
 {second_after}
+call("cuCtxPushCurrent_v2", second)
 other = alloc(4 * MIB)
 buffer = c.create_string_buffer(16)
 for i in range(4):

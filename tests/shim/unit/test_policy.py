@@ -30,8 +30,8 @@ RULES = {
 }
 
 
-def place(size, *, retry=False, movable_chunks=False, **terms):
-    demand = ffi.new("struct gb_demand *", {"bytes": size, "is_retry": retry})
+def place(size, *, retry=False, passing=False, movable_chunks=False, **terms):
+    demand = ffi.new("struct gb_demand *", {"bytes": size, "is_retry": retry, "is_passing": passing})
     budget = ffi.new("struct gb_budget *", {**BUDGET, **{k: v for k, v in terms.items() if k in BUDGET}})
     rules = {**RULES, **{k: v for k, v in terms.items() if k in RULES and k not in BUDGET}}
     rules["movable"] = movable_chunks
@@ -73,6 +73,7 @@ def order(placement):
         ({"size": GIB, "movable_chunks": True}, [SPLIT, DEVICE, HOST, MANAGED]),
         ({"size": 64 * MIB - 1, "movable_chunks": True}, [DEVICE, SPLIT, HOST, MANAGED]),
         ({"size": GIB, "movable_chunks": True, "fallback": ONLY_HOST}, [DEVICE, HOST]),
+        ({"size": GIB, "movable_chunks": True, "passing": True}, [DEVICE, SPLIT, HOST, MANAGED]),
     ],
 )
 def test_place_by_table_orders_the_tiers(terms, tiers):
@@ -125,6 +126,7 @@ def test_place_of_a_small_demand_makes_room(terms, tiers, makes_room):
         ({"size": 64 * MIB, "free": 199 * GIB, "expected_left": 200 * GIB}, MAX),
         ({"size": GIB, "free": 3 * GIB, "expected_left": 4 * GIB, "pattern": FRONT}, MAX),
         ({"size": GIB, "free": 3 * GIB, "expected_left": 4 * GIB, "fallback": ONLY_HOST}, MAX),
+        ({"size": GIB, "free": 3 * GIB, "expected_left": 4 * GIB, "passing": True}, MAX),
     ],
 )
 def test_place_of_what_is_expected_not_to_fit_keeps_the_proportion(terms, vram):
