@@ -8,14 +8,8 @@
 #include "base/log.h"
 #include "driver/driver.h"
 #include "ledger/handle_table.h"
+#include "tier/chunk.h"
 #include "tier/split.h"
-
-/* What cuMemSetAccess is documented to answer where it does not do as it is told. */
-static bool is_refusal(CUresult result)
-{
-	return result == CUDA_ERROR_INVALID_VALUE || result == CUDA_ERROR_INVALID_DEVICE ||
-	       result == CUDA_ERROR_NOT_SUPPORTED;
-}
 
 /* How many mappings of ours fill the range, one behind the other; 0 if they do not, or if none is of host memory. */
 static size_t count_mappings(CUdeviceptr address, uint64_t size)
@@ -158,7 +152,7 @@ CUresult gb_access_set(CUdeviceptr address, size_t size, const CUmemAccessDesc *
 
 	if (!gb_handles_have_host() || !access || !count || !size)
 		return result;
-	if (is_refusal(result) && set_one_by_one(address, size, access, count))
+	if (gb_chunk_is_refusal(result) && set_one_by_one(address, size, access, count))
 		result = CUDA_SUCCESS;
 	if (result == CUDA_SUCCESS)
 		let_users_in(address, address + size - 1, named(access, count));
