@@ -30,7 +30,7 @@ TIDY_FILES = $(wildcard shim/*/*.c)
 # sanitized, which pytest's Python is; what Python itself leaks is not our business.
 SANITIZED_TESTS = runtime=$$($(CC) -print-file-name=$(1)) && \
 	env GREENBOOST_TEST_BUILD=$(2) GREENBOOST_TEST_RUNTIME=$$runtime LD_PRELOAD=$$runtime ASAN_OPTIONS=detect_leaks=0 \
-	$(3) $(VENV_PYTHON) -m pytest -n $(WORKERS) tests/shim -m "not python_client" $(4)
+	$(3) $(VENV_PYTHON) -m pytest -n $(WORKERS) tests/shim -m "not python_client and not soak" $(4)
 # ThreadSanitizer's fixed layout and strong address randomisation do not go together on every kernel.
 SAME_LAYOUT = $$(setarch -R true 2>/dev/null && echo setarch -R)
 

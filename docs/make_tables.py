@@ -1,14 +1,19 @@
-"""Writes docs/hooks.md and docs/options.md from the shim's lists; with --check, says whether they are current.
+"""Writes docs/hooks.md and docs/options.md from the shim's lists, and docs/configuration.md from the daemon's.
 
-Standard library only, run from a checkout: `make docs` and `make lint` do.
+With --check, says whether they are current. Standard library only, run from a checkout: `make docs` and `make lint` do.
 """
 
+import inspect
 import re
 import sys
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
 SHIM = DOCS.parent / "shim"
+
+sys.path.insert(0, str(DOCS.parent))
+
+from greenboost_py.base import config_text, config_values  # noqa: E402
 
 HOOKS_HEAD = """# Hooks
 
@@ -37,6 +42,19 @@ bytes. A value that cannot be read costs one line on stderr and counts as unset.
 
 | variable | option | value | default | what it does |
 | --- | --- | --- | --- | --- |
+"""
+
+CONFIGURATION_HEAD = """# Configuration of the daemon
+
+Made from `greenboost_py/base/config.py` by `make docs`.
+
+`/etc/greenboost/config.toml`, or `~/.config/greenboost/config.toml` for a user's own daemon, or the file that `greenboost daemon
+--config` names; then `config.d/*.toml` beside it, in the order of their names. A key that several files set has the value of the last of
+them. TOML, UTF-8; no file is needed. `systemctl reload greenboostd` reads them anew. A mistake costs one line that says where it is and
+what is accepted, and nothing of the new configuration is used.
+
+Sizes: `8GiB`, `1500M`, `20%`. K M G T and KiB MiB GiB TiB are powers of 1024, KB MB GB TB powers of 1000, a bare number is bytes.
+`notice` is at least `warn`, and `warn` at least `critical`; a share is not compared with a number of bytes.
 """
 
 
@@ -76,10 +94,23 @@ def options() -> str:
     return OPTIONS_HEAD + "\n".join(rows) + "\n"
 
 
+def configuration() -> str:
+    """A table for each section."""
+    parts = [CONFIGURATION_HEAD]
+    for section, kind in config_values.sections().items():
+        rows = [
+            f"| `{key.name}` | {key.accepted} | {'unset' if key.default is None else f'`{config_text.toml(key.default)}`'} | {key.help} |"
+            for key in config_values.keys(section).values()
+        ]
+        head = "| key | accepted | default | what it does |\n| --- | --- | --- | --- |"
+        parts.append("\n".join([f"## [{section}]", "", str(inspect.getdoc(kind)), "", head, *rows, ""]))
+    return "\n".join(parts)
+
+
 def main() -> int:
     """Writes, or checks."""
     stale = []
-    for name, text in (("hooks.md", hooks()), ("options.md", options())):
+    for name, text in (("hooks.md", hooks()), ("options.md", options()), ("configuration.md", configuration())):
         path = DOCS / name
         if "--check" not in sys.argv:
             path.write_text(text)

@@ -13,13 +13,28 @@ Exit codes of `greenboost`:
 126 and 127 are those of `env` and `nohup`. Once the program runs, the exit status is the program's own.
 """
 
+import errno
+from collections.abc import Sequence
 from typing import ClassVar
+
+_HINTS = {
+    errno.EROFS: ": remount it for writing, or write to a copy of the system with --root",
+    errno.EACCES: ": run it as root",
+    errno.EPERM: ": run it as root; lsattr shows whether the file is immutable",
+    errno.ENOSPC: ": make room and run it again",
+}
+"""What to do about it, after the kernel's word for what is wrong."""
 
 
 class GreenboostError(Exception):
     """Something a person can act on; its text is one line that says what is wrong, where, and what to do."""
 
     exit_code: ClassVar[int] = 1
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What is shown of it: its text, or more than one such line where several things are wrong at once."""
+        return (str(self),)
 
 
 class UsageError(GreenboostError):
@@ -46,6 +61,39 @@ class LibraryError(GreenboostError):
 
 class InstallError(GreenboostError):
     """A file that belongs to GreenBoost itself is missing or malformed."""
+
+
+class ConfigError(GreenboostError):
+    """The configuration cannot be used.
+
+    Args:
+        mistakes: all that is wrong with it, at least one; each is a line that names the file, the place and what is
+            accepted.
+    """
+
+    def __init__(self, mistakes: Sequence[str]) -> None:
+        super().__init__("; ".join(mistakes))
+        self.mistakes = tuple(mistakes)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """A line for each mistake."""
+        return self.mistakes
+
+
+class FileError(GreenboostError):
+    """A file could not be written or removed.
+
+    Args:
+        path: the file, as seen from the system's root.
+        error: what the kernel said.
+    """
+
+    def __init__(self, path: str, error: OSError) -> None:
+        hint = _HINTS.get(error.errno or 0, "")
+        super().__init__(f"{path}: {(error.strerror or str(error)).lower()}{hint}")
+        self.path = path
+        self.errno = error.errno
 
 
 class SensorError(GreenboostError):

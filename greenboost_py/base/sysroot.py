@@ -7,14 +7,18 @@ from pathlib import Path
 
 from greenboost_py.base.errors import SensorError
 
-_GONE = frozenset({errno.ENOENT, errno.ESRCH, errno.ENOTDIR, errno.EACCES, errno.EPERM})
-"""Not there, gone since it was listed (/proc answers ESRCH), or not ours to see."""
+_GONE = frozenset({errno.ENOENT, errno.ESRCH, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ENODEV, errno.EOPNOTSUPP})
+"""Not there, gone since it was listed (/proc answers ESRCH) or opened (cgroups, devices: ENODEV), not ours to see, or
+switched off (PSI: EOPNOTSUPP)."""
 
 _LINKS_MAX = 40
 """As the kernel's MAXSYMLINKS (include/linux/namei.h)."""
 
 READ_BYTES_MAX = 4 << 20
 """No file that we read is longer than this, by far."""
+
+_CHUNK_BYTES = 1 << 16
+"""Read at a time: room for 4 MiB, made anew for each file of a few hundred bytes, costs more than the reading."""
 
 
 class SysRoot:
@@ -26,6 +30,7 @@ class SysRoot:
 
     def __init__(self, root: str | os.PathLike[str] = "/") -> None:
         self._root = Path(root).resolve()
+        self._is_machine = self._root == Path("/")
 
     def read_bytes(self, path: str, limit_bytes: int = READ_BYTES_MAX) -> bytes | None:
         """The first `limit_bytes` bytes of a regular file.
@@ -40,7 +45,7 @@ class SysRoot:
                 if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                     raise SensorError(f"/{path}", "not a regular file")
                 chunks, left = [], limit_bytes
-                while left > 0 and (chunk := file.read(left)):
+                while left > 0 and (chunk := file.read(min(left, _CHUNK_BYTES))):
                     chunks.append(chunk)
                     left -= len(chunk)
                 return b"".join(chunks)
@@ -56,6 +61,35 @@ class SysRoot:
         data = self.read_bytes(path)
         return None if data is None else data.decode("utf-8", "surrogateescape")
 
+    def open_events(self, path: str) -> int:
+        """A descriptor for reading and writing of a file that tells of events, such as those of /proc/pressure.
+
+        Returns:
+            The descriptor; the caller closes it.
+
+        Raises:
+            OSError: it is not there, or not for this user.
+        """
+        return os.open(self._resolve(path), os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def write_text(self, path: str, text: str) -> None:
+        """Replaces what a regular file holds: a setting of the kernel's. The file must be there; none is ever created.
+
+        Raises:
+            SensorError: it is absent, closed to this user, not a regular file, or refuses the value.
+        """
+        try:
+            descriptor = os.open(self._resolve(path), os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC | os.O_NONBLOCK)
+            with open(descriptor, "wb", buffering=0) as file:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise SensorError(f"/{path}", "not a regular file")
+                # One write: that is how the kernel takes a setting.
+                data = text.encode()
+                if file.write(data) != len(data):
+                    raise SensorError(f"/{path}", "took only a part of what was written")
+        except OSError as error:
+            raise SensorError(f"/{path}", error.strerror or str(error)) from error
+
     def names(self, path: str) -> tuple[str, ...] | None:
         """The names in a directory, sorted.
 
@@ -64,6 +98,18 @@ class SysRoot:
         """
         try:
             return tuple(sorted(os.listdir(self._resolve(path))))
+        except OSError as error:
+            return self._absent(path, error)
+
+    def folders(self, path: str) -> tuple[str, ...] | None:
+        """The names of the directories in a directory, sorted; links to directories are left out.
+
+        Raises:
+            SensorError: reading it fails.
+        """
+        try:
+            with os.scandir(self._resolve(path)) as entries:
+                return tuple(sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False)))
         except OSError as error:
             return self._absent(path, error)
 
@@ -78,6 +124,31 @@ class SysRoot:
         except OSError as error:
             return None if error.errno == errno.EINVAL else self._absent(path, error)
 
+    def links(self, path: str) -> dict[str, str] | None:
+        """What the symbolic links in a directory say, unresolved, by their names, sorted; without those that vanish.
+
+        Raises:
+            SensorError: reading the directory, or one of the links, fails.
+        """
+        try:
+            directory = os.open(self._resolve(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            return self._absent(path, error)
+        try:
+            found = {}
+            for name in sorted(os.listdir(directory)):
+                # By the open directory: a process has thousands of descriptors, and looking up its path takes longest.
+                try:
+                    found[name] = os.readlink(name, dir_fd=directory)
+                except OSError as error:
+                    if error.errno not in (errno.EINVAL, errno.ENOENT):
+                        raise
+            return found
+        except OSError as error:
+            return self._absent(path, error)
+        finally:
+            os.close(directory)
+
     def owner(self, path: str) -> int | None:
         """The user id that owns a file.
 
@@ -89,11 +160,20 @@ class SysRoot:
         except OSError as error:
             return self._absent(path, error)
 
-    def _resolve(self, path: str) -> Path:
+    def is_closed(self, path: str) -> bool:
+        """Whether something is there, or may be, that this user may not read: what else reads as absent."""
+        try:
+            resolved = self._resolve(path)
+            os.stat(resolved)
+        except OSError as error:
+            return error.errno in (errno.EACCES, errno.EPERM)
+        return not os.access(resolved, os.R_OK, effective_ids=True)
+
+    def _resolve(self, path: str) -> str | Path:
         """Where to open `path`: in / as it is, for links of /proc cannot be followed by their text."""
+        if self._is_machine:
+            return f"/{path}"
         full = self._root / path
-        if self._root == Path("/"):
-            return full
         for _ in range(_LINKS_MAX):
             if not full.is_symlink():
                 return full

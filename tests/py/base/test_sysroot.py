@@ -1,3 +1,4 @@
+import errno
 import os
 from pathlib import Path
 
@@ -27,6 +28,7 @@ def test_everything_of_an_absent_file_is_none(tmp_path: Path) -> None:
         assert root.read_text(path) is None
         assert root.names(path) is None
         assert root.link_text(path) is None
+        assert root.links(path) is None
         assert root.owner(path) is None
 
 
@@ -76,3 +78,89 @@ def test_link_text_of_a_file_that_is_no_link_is_none(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert SysRoot(tmp_path).link_text("file") is None
     assert SysRoot(tmp_path).owner("file") == os.getuid()
+
+
+def test_write_text_replaces_all_that_was_there(tmp_path: Path) -> None:
+    (tmp_path / "setting").write_text("12345678\n")
+    SysRoot(tmp_path).write_text("setting", "42")
+    assert (tmp_path / "setting").read_text() == "42"
+
+
+def test_write_text_follows_a_link_within_the_tree(tmp_path: Path) -> None:
+    (tmp_path / "sys").mkdir()
+    (tmp_path / "sys/setting").write_text("1")
+    (tmp_path / "link").symlink_to("/sys/setting")
+    SysRoot(tmp_path).write_text("link", "2")
+    assert (tmp_path / "sys/setting").read_text() == "2"
+
+
+def test_write_text_of_an_absent_file_is_an_error_and_creates_nothing(tmp_path: Path) -> None:
+    with pytest.raises(SensorError, match=r"^/absent: No such file or directory$"):
+        SysRoot(tmp_path).write_text("absent", "1")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_write_text_of_what_is_no_regular_file_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        for name in ("folder", "pipe"):
+            with pytest.raises(SensorError, match=f"^/{name}: "):
+                SysRoot(tmp_path).write_text(name, "1")
+        assert os.read(reader, 1) == b"", "nothing may have been written"
+    finally:
+        os.close(reader)
+
+
+def test_write_text_that_the_kernel_refuses_is_an_error_with_its_reason() -> None:
+    # A number is what this file takes; the write fails before anything changes. Source: proc(5), oom_score_adj.
+    with pytest.raises(SensorError, match=r"^/proc/self/oom_score_adj: Invalid argument$"):
+        SysRoot().write_text("proc/self/oom_score_adj", "a word")
+
+
+def test_links_of_a_directory_are_what_they_say_and_nothing_else(tmp_path: Path) -> None:
+    for name, target in (("10", "/dev/null"), ("9", "gone (deleted)")):
+        (tmp_path / name).symlink_to(target)
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    assert SysRoot(tmp_path).links("") == {"10": "/dev/null", "9": "gone (deleted)"}
+    assert SysRoot(tmp_path).links("folder") == {}
+
+
+def test_links_of_this_process_are_its_open_files(tmp_path: Path) -> None:
+    with (tmp_path / "open").open("w") as file:
+        links = SysRoot().links("proc/self/fd")
+        assert links is not None
+        assert links[str(file.fileno())] == str(tmp_path / "open")
+
+
+@pytest.mark.parametrize("number", [errno.ENODEV, errno.EOPNOTSUPP, errno.EACCES, errno.ESRCH])
+def test_read_bytes_of_what_is_gone_or_switched_off_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    root = SysRoot(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", fail)
+        data = root.read_bytes("file")
+    assert data is None
+
+
+def test_read_bytes_of_a_long_file_is_all_of_it(tmp_path: Path) -> None:
+    data = bytes(range(256)) * 1000
+    (tmp_path / "file").write_bytes(data)
+    assert SysRoot(tmp_path).read_bytes("file") == data
+    assert SysRoot(tmp_path).read_bytes("file", 70000) == data[:70000]
+
+
+def test_folders_of_a_directory_are_sorted_without_files_and_links(tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        (tmp_path / "folder" / name).mkdir(parents=True)
+    (tmp_path / "folder/file").touch()
+    (tmp_path / "folder/link").symlink_to("a")
+    root = SysRoot(tmp_path)
+    assert root.folders("folder") == ("a", "b")
+    assert root.folders("absent") is root.folders("folder/file") is None

@@ -1,0 +1,173 @@
+"""Writes the system's files, each so that a power cut or a kill leaves it whole: as it was, or as it should be."""
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from greenboost_py.base.errors import FileError
+
+TEMPORARY = ".greenboost-tmp"
+"""How the name ends of a file that is being written; one that is left over is overwritten or removed the next time."""
+
+ASIDE = ".before-greenboost"
+"""How the name ends of what was overwritten and is kept."""
+
+_LINKS_MAX = 40
+"""As the kernel's MAXSYMLINKS (include/linux/namei.h)."""
+
+
+class Tree:
+    """A root directory to write in: the machine's, or one that stands in for it.
+
+    Paths are given without a leading slash. In a tree other than / links on the way point into the tree, as they would
+    after chroot. A link at the end of a path is not followed: it is what is replaced or removed.
+
+    A file is replaced in one step: its new bytes are on the disk before they get its name, and the name is on the disk
+    before `write` returns. Source: rename(2), fsync(2), "the entry in the directory".
+
+    Raises:
+        FileError: from every operation that the file system refuses.
+    """
+
+    def __init__(self, root: str | os.PathLike[str] = "/") -> None:
+        self._root = Path(root).resolve()
+
+    def where(self, path: str) -> Path:
+        """Where a path of the tree is for this process; its folders' links are followed, its own is not.
+
+        Raises:
+            FileError: it leads out of the tree, or in circles.
+        """
+        with _errors_of(path):
+            parts, place, links = [*PurePosixPath(path).parts], self._root, 0
+            if not parts or PurePosixPath(path).is_absolute():
+                raise OSError(errno.EINVAL, "not a path inside the tree")
+            while len(parts) > 1:
+                part = parts.pop(0)
+                if part == "..":
+                    place = place if place == self._root else place.parent
+                elif (place / part).is_symlink():
+                    links += 1
+                    if links > _LINKS_MAX:
+                        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+                    target = PurePosixPath(os.readlink(place / part))
+                    place = self._root if target.is_absolute() else place
+                    parts[:0] = target.parts[1:] if target.is_absolute() else target.parts
+                else:
+                    place = place / part
+            if parts[0] == "..":
+                raise OSError(errno.EINVAL, "not a path inside the tree")
+            return place / parts[0]
+
+    def write(self, path: str, data: bytes, mode: int = 0o644) -> None:
+        """Makes or replaces a file; its folder has to be there."""
+        place = self.where(path)
+        temporary = place.with_name(f".{place.name}{TEMPORARY}")
+        with _errors_of(path):
+            try:
+                _write_new(temporary, data, mode)
+                os.replace(temporary, place)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary)
+                raise
+            _sync_folder(place.parent)
+
+    def remove(self, path: str) -> bool:
+        """Removes a file or a link, and what is left of one that was being written.
+
+        Returns:
+            Whether it was there.
+        """
+        place = self.where(path)
+        with _errors_of(path):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                os.unlink(place.with_name(f".{place.name}{TEMPORARY}"))
+            try:
+                os.unlink(place)
+            except (FileNotFoundError, NotADirectoryError):
+                return False
+            _sync_folder(place.parent)
+        return True
+
+    def keep_aside(self, path: str) -> str:
+        """Gives what is at a path a second name beside it, in place of what had that name before.
+
+        Returns:
+            The second name's path.
+        """
+        place = self.where(path)
+        aside = place.with_name(place.name + ASIDE)
+        with _errors_of(path):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(aside)
+            os.link(place, aside, follow_symlinks=False)
+            _sync_folder(place.parent)
+        return path + ASIDE
+
+    def missing_folders(self, path: str) -> tuple[str, ...]:
+        """The folders that are missing on the way to a file, the outermost first."""
+        folders = [str(folder) for folder in reversed(PurePosixPath(path).parents) if str(folder) != "."]
+        with _errors_of(path):
+            return tuple(folder for folder in folders if not self.where(folder).exists())
+
+    def make_folders(self, path: str) -> None:
+        """Makes the folders that are missing on the way to a file."""
+        for folder in self.missing_folders(path):
+            place = self.where(folder)
+            with _errors_of(folder):
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(place)
+                    os.chmod(place, 0o755)  # whatever the umask
+                _sync_folder(place.parent)
+
+    def remove_folder(self, path: str) -> bool:
+        """Removes a folder if it is empty.
+
+        Returns:
+            Whether it is gone now.
+        """
+        place = self.where(path)
+        with _errors_of(path):
+            try:
+                os.rmdir(place)
+            except (FileNotFoundError, NotADirectoryError):
+                return not os.path.lexists(place)
+            except OSError as error:
+                if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                    return False
+                raise
+            _sync_folder(place.parent)
+        return True
+
+
+@contextlib.contextmanager
+def _errors_of(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise FileError(f"/{path}", error) from error
+
+
+def _write_new(place: Path, data: bytes, mode: int) -> None:
+    """Writes a file of which nothing is there but, perhaps, what a killed process left."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(place)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(place, flags, 0o600), "wb", buffering=0) as file:
+        view = memoryview(data)
+        while view:
+            view = view[file.write(view) :]
+        os.fchmod(file.fileno(), stat.S_IMODE(mode))
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

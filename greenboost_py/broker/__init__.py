@@ -1,0 +1,1 @@
+"""Host memory is leased here: the rule, the messages and the socket."""

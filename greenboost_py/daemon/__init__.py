@@ -1,0 +1,1 @@
+"""The daemon: sense, decide, look again, act."""
