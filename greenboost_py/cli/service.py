@@ -1,0 +1,210 @@
+"""`greenboost service`: makes the daemon a service of the system, and undoes it."""
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from greenboost_py.base.errors import GreenboostError, UsageError
+from greenboost_py.base.files import Tree
+from greenboost_py.base.sysroot import SysRoot
+from greenboost_py.cli import service_text
+from greenboost_py.service import manager
+from greenboost_py.service.install import Action, Installation
+from greenboost_py.service.layout import (
+    SYSTEM,
+    UNIT,
+    USER,
+    Layout,
+    Rights,
+    ServiceFile,
+    service_files,
+    user_layout,
+)
+from greenboost_py.service.program import Program, check_reachable, this_program
+from greenboost_py.service.record import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the service is installed.
+
+    Attributes:
+        installation: the files.
+        is_live: whether it is this system, whose tools are run; False: a tree, in which only files are written.
+    """
+
+    installation: Installation
+    is_live: bool
+
+    @property
+    def layout(self) -> Layout:
+        """Where the files go."""
+        return self.installation.layout
+
+    def manages(self) -> bool:
+        """Whether systemd is there to be told."""
+        return self.is_live and manager.is_running(SysRoot(), self.layout, os.environ)
+
+
+def target_of(root: str | None, user: bool, changes: bool) -> Target:
+    """Where to install.
+
+    Args:
+        root: a tree; None: this system.
+        user: for this user alone.
+        changes: whether anything will be written.
+
+    Raises:
+        GreenboostError: this user may not.
+    """
+    if user and root is not None:
+        raise UsageError("--user and --root do not go together: a user's service is installed in the user's home")
+    if root is not None and not os.path.isdir(root):
+        raise UsageError(f"--root {root}: there is no such folder")
+    if changes and not user and root is None and os.geteuid() != 0:
+        raise GreenboostError(
+            "a service of the system is installed and removed by root: run it with sudo, or with --user for yourself"
+        )
+    layout = user_layout(os.environ) if user else SYSTEM
+    return Target(Installation(SysRoot(root or "/"), Tree(root or "/"), layout), root is None)
+
+
+def _where_options(function: Any) -> Any:
+    function = click.option("--user", is_flag=True, help="A service of this user alone, in the user's home.")(function)
+    return click.option(
+        "--root", metavar="DIR", help="Write in the tree at DIR instead of this system, and run no tool."
+    )(function)
+
+
+@click.group()
+def command() -> None:
+    """Make the daemon a service that starts with the system."""
+
+
+@command.command(
+    epilog="What was changed since it was installed is kept. Running it again finishes what was cut short, and changes"
+    " nothing otherwise."
+)
+@_where_options
+@click.option("--dry-run", is_flag=True, help="Print the files and the commands, and write nothing.")
+@click.option(
+    "--force", is_flag=True, help="Overwrite files that were changed (never config.toml); each keeps a second name."
+)
+@click.option("--allow-ttm-limit/--no-allow-ttm-limit", default=None, help="Let the daemon set pages_limit ([ttm]).")
+@click.option(
+    "--allow-terminate/--no-allow-terminate", default=None, help="Let it end other users' processes ([terminate])."
+)
+@click.option("--executable", metavar="PATH", help="The greenboost command to start  [default: this one]")
+def install(
+    root: str | None,
+    user: bool,
+    dry_run: bool,
+    force: bool,
+    allow_ttm_limit: bool | None,
+    allow_terminate: bool | None,
+    executable: str | None,
+) -> None:
+    """Install the daemon as a service, and start it."""
+    target = target_of(root, user, not dry_run)
+    if user and (allow_ttm_limit or allow_terminate):
+        raise UsageError("a user's own daemon can be given no such right: leave --user out")
+    record = target.installation.record()
+    rights = rights_of(record, target.layout, allow_ttm_limit, allow_terminate)
+    files = _files(target, executable, rights)
+    changes = target.installation.plan_install(files, force)
+    had_user = not target.layout.is_system or manager.has_user(target.installation.root)
+    if dry_run:
+        replaces = record is not None and any(change.is_change for change in changes)
+        click.echo(service_text.dry_run(changes, manager.install_commands(target.layout, had_user, replaces)))
+        return
+    manages = target.manages()
+
+    def start(replaces: bool) -> None:
+        for line in service_text.done(changes, target.layout):
+            click.echo(line)
+        if manages:
+            for one in manager.install_commands(target.layout, had_user, replaces):
+                manager.run(one)
+
+    changed = target.installation.install(changes, manages and not had_user, start)
+    if not changed:
+        click.echo(f"Nothing to change: {len(changes)} files are in place.")
+    if manages:
+        click.echo(f"{UNIT} is enabled and runs.")
+    elif target.is_live:
+        program = executable or this_program(sys.argv[0]).executable
+        raise GreenboostError(
+            f"the files are in place, but systemd does not run here: start the daemon by hand with '{program} daemon',"
+            " or run this again where systemd runs"
+        )
+    else:
+        click.echo(f"To enable it there: systemctl --root={root} enable {UNIT}")
+
+
+def rights_of(record: Record | None, layout: Layout, ttm_limit: bool | None, terminate: bool | None) -> Rights:
+    """The rights that were asked for, else those that were given before."""
+    written = record.files if record is not None else {}
+    had = {right: path in written for right, path in layout.drop_ins.items()}
+    return Rights(
+        ttm_limit=had["ttm_limit"] if ttm_limit is None else ttm_limit,
+        terminate=had["terminate"] if terminate is None else terminate,
+    )
+
+
+def _files(target: Target, executable: str | None, rights: Rights) -> tuple[ServiceFile, ...]:
+    given = None if executable is None else Program(executable, (os.path.realpath(executable),))
+    program = given or this_program(sys.argv[0])
+    if target.is_live and target.layout.is_system:
+        check_reachable(program)
+    return service_files(target.layout, program.executable, program.places, rights)
+
+
+@command.command(epilog="Configuration that was changed is kept; so are files that greenboost did not install.")
+@_where_options
+@click.option("--dry-run", is_flag=True, help="Print what would be removed and the commands, and do nothing.")
+@click.option("--purge", is_flag=True, help="Remove config.toml even if it was changed.")
+def uninstall(root: str | None, user: bool, dry_run: bool, purge: bool) -> None:
+    """Stop the service, and remove what was installed."""
+    target = target_of(root, user, not dry_run)
+    installation = target.installation
+    record = installation.record()
+    changes = installation.plan_uninstall(purge)
+    there = [change.path for change in changes if change.action is not Action.GONE]
+    removes_user = record is not None and record.made_user and manager.has_user(installation.root)
+    stop = manager.stop_commands(target.layout, there)
+    forget = manager.removed_commands(target.layout, removes_user)
+    if dry_run:
+        click.echo("\n".join(["# first", *map(str, stop), service_text.dry_run(changes, forget)]))
+        return
+    manages = target.manages() and record is not None
+
+    def finish() -> None:
+        for one in forget if manages else ():
+            manager.run(one)
+
+    for one in stop if manages else ():
+        manager.run(one)
+    installation.uninstall(changes, finish)
+    for line in service_text.undone(changes):
+        click.echo(line)
+    if removes_user and manages:
+        click.echo(f"removed the user {USER}")
+    if record is None:
+        click.echo("No service was installed.")
+
+
+@command.command()
+@_where_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(root: str | None, user: bool, as_json: bool) -> None:
+    """Show whether the service is installed as it was written, and how it runs."""
+    target = target_of(root, user, changes=False)
+    record = target.installation.record()
+    state = None
+    if target.manages():
+        state = manager.parse_state(manager.run(manager.state_command(target.layout)))
+    files = service_text.file_states(target.installation.root, record)
+    click.echo(service_text.to_json(record, files, state) if as_json else service_text.to_text(record, files, state))

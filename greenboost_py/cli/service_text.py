@@ -1,0 +1,95 @@
+"""What `greenboost service` says."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+
+from greenboost_py.base.files import ASIDE
+from greenboost_py.base.sysroot import SysRoot
+from greenboost_py.service.install import Action, Change
+from greenboost_py.service.layout import UNIT, Layout
+from greenboost_py.service.manager import Command, UnitState
+from greenboost_py.service.record import Record, survey
+
+_DONE = {
+    Action.CREATE: "created",
+    Action.UPDATE: "updated",
+    Action.OVERWRITE: "overwrote",
+    Action.REMOVE: "removed",
+}
+
+
+def done(changes: Sequence[Change], layout: Layout) -> Iterator[str]:
+    """A line for each file that installing changed or kept."""
+    for change in changes:
+        if change.action in _DONE:
+            yield f"{_DONE[change.action]} /{change.path}"
+        elif change.action is Action.KEEP:
+            advice = "" if change.path == layout.configuration else "; --force overwrites it"
+            yield f"kept /{change.path}: it is not as greenboost would write it{advice}"
+        if change.action is Action.OVERWRITE:
+            yield f"  what was there is /{change.path}{ASIDE}"
+
+
+def undone(changes: Sequence[Change]) -> Iterator[str]:
+    """A line for each file that uninstalling removed or kept."""
+    for change in changes:
+        if change.action is Action.REMOVE:
+            yield f"removed /{change.path}"
+        elif change.action is Action.KEEP:
+            yield f"kept /{change.path}; --purge removes it"
+
+
+def dry_run(changes: tuple[Change, ...], commands: tuple[Command, ...]) -> str:
+    """Every file with what would happen to it and what it would say, then the commands."""
+    parts = []
+    for change in changes:
+        parts.append(f"# {change.action.value} /{change.path}\n{change.text if change.is_change else ''}")
+    return "\n".join([*parts, "# then", *(str(one) for one in commands)])
+
+
+def file_states(root: SysRoot, record: Record | None) -> dict[str, str]:
+    """Each installed file: `unchanged`, `changed` or `missing`."""
+    if record is None:
+        return {}
+    found = survey(root, record.files)
+    return {
+        path: "missing" if found[path] is None else "unchanged" if found[path] in digests else "changed"
+        for path, digests in record.files.items()
+    }
+
+
+def to_text(record: Record | None, files: dict[str, str], state: UnitState | None) -> str:
+    """A few lines for people."""
+    if record is None:
+        lines = ["The service is not installed."]
+    else:
+        end = "" if record.is_complete else "; that was cut short: run 'greenboost service install' again"
+        lines = [f"Installed by greenboost {record.version}: {len(files)} files{end}"]
+        lines += [f"  {what:<8} /{path}" for path, what in files.items() if what != "unchanged"]
+    if state is None:
+        return "\n".join([*lines, "How it runs is not known: systemd does not run here."])
+    since = ""
+    if state.active_since is not None:
+        since = time.strftime(" since %Y-%m-%d %H:%M:%S", time.localtime(state.active_since))
+    told = f"{UNIT}: {state.active} ({state.sub}){since}, {state.enabled or 'not enabled'}"
+    if state.restarts:
+        told += f", restarted {state.restarts} times"
+    if state.active == "failed":
+        told += f"; it ended by {state.result}: journalctl -u {UNIT} says more"
+    return "\n".join([*lines, told])
+
+
+def to_json(record: Record | None, files: dict[str, str], state: UnitState | None) -> str:
+    """The same for programs; `service` is null where systemd does not run."""
+    return json.dumps(
+        {
+            "installed": record is not None,
+            "complete": record is not None and record.is_complete,
+            "version": None if record is None else record.version,
+            "files": [{"path": f"/{path}", "state": what} for path, what in files.items()],
+            "service": None if state is None else asdict(state),
+        },
+        indent=2,
+    )

@@ -1,0 +1,381 @@
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from greenboost_py.base.errors import GreenboostError
+from greenboost_py.base.files import Tree
+from greenboost_py.base.sysroot import SysRoot
+from greenboost_py.cli import service, service_text
+from greenboost_py.service import manager
+from greenboost_py.service.layout import SYSTEM, UNIT
+from greenboost_py.service.manager import UnitState, parse_state
+from greenboost_py.service.record import Record
+
+EXECUTABLE = "/opt/greenboost/bin/greenboost"
+SHOWN = """LoadState=loaded
+ActiveState=active
+SubState=running
+UnitFileState=enabled
+ActiveEnterTimestamp=@1700000000
+MainPID=4242
+NRestarts=2
+Result=success
+"""
+PATHS = (SYSTEM.configuration, SYSTEM.accounts, "etc/dbus-1/system.d/org.greenboost.conf", SYSTEM.notifier, SYSTEM.unit)
+
+
+class Machine:
+    """A system in a tree, whose tools write down how they are called."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "root"
+        self.tools = folder / "tools"
+        self.log = folder / "log"
+        for path in ("etc", "var/lib", "run/systemd/system"):
+            (self.root / path).mkdir(parents=True)
+        (self.root / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\n")
+        self.tools.mkdir()
+        (folder / "shown").write_text(SHOWN)
+        make_user = (
+            f"grep -q ^greenboost: {self.root}/etc/passwd || echo greenboost:x:99:99:::/x >> {self.root}/etc/passwd"
+        )
+        self.tool("systemctl", f'case "$*" in *show*) cat {folder}/shown;; esac')
+        self.tool("systemd-sysusers", make_user)
+        self.tool("useradd", make_user)
+        self.tool("userdel", f"sed -i /^greenboost:/d {self.root}/etc/passwd")
+
+    def tool(self, name: str, script: str) -> None:
+        path = self.tools / name
+        path.write_text(f'#!/bin/sh\necho "{name} $*" >> {self.log}\n{script}\n')
+        path.chmod(0o755)
+
+    def calls(self) -> list[str]:
+        text = self.log.read_text() if self.log.exists() else ""
+        self.log.unlink(missing_ok=True)
+        return text.splitlines()
+
+    def files(self) -> dict[str, bytes]:
+        return {str(path.relative_to(self.root)): path.read_bytes() for path in self.root.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """What `greenboost service` takes for this system."""
+    machine = Machine(tmp_path)
+    monkeypatch.setenv("PATH", f"{machine.tools}:{os.environ['PATH']}")
+    monkeypatch.setattr(service, "SysRoot", lambda root="/": SysRoot(machine.root if root == "/" else root))
+    monkeypatch.setattr(service, "Tree", lambda root="/": Tree(machine.root if root == "/" else root))
+    monkeypatch.setattr(service, "check_reachable", lambda program: None)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    return machine
+
+
+def call(*arguments: str) -> Result:
+    """Runs the command; what the person would see as an error is raised."""
+    return CliRunner().invoke(service.command, arguments, standalone_mode=False, catch_exceptions=False)
+
+
+def install(*options: str) -> list[str]:
+    return call("install", "--executable", EXECUTABLE, *options).output.splitlines()
+
+
+START = [
+    "systemd-sysusers /etc/sysusers.d/greenboost.conf",
+    "systemctl daemon-reload",
+    "systemctl reload dbus.service",
+    "systemctl enable --now greenboostd.service",
+    "systemctl --global enable greenboost-notify.service",
+]
+
+
+def test_install_writes_the_files_then_starts_the_service(machine: Machine) -> None:
+    assert install() == [*(f"created /{path}" for path in PATHS), f"{UNIT} is enabled and runs."]
+    assert machine.calls() == START
+    assert f"ExecStart={EXECUTABLE} daemon" in (machine.root / SYSTEM.unit).read_text()
+
+
+def test_install_again_says_that_nothing_changes_and_starts_what_was_stopped(machine: Machine) -> None:
+    install()
+    before, _ = machine.files(), machine.calls()
+    assert install() == ["Nothing to change: 5 files are in place.", f"{UNIT} is enabled and runs."]
+    assert machine.files() == before
+    assert machine.calls() == START
+
+
+def test_install_of_another_version_starts_the_daemon_anew(machine: Machine) -> None:
+    install()
+    machine.calls()
+    assert call("install", "--executable", "/opt/newer/greenboost").output.startswith("updated /etc/systemd/user/")
+    assert "systemctl try-restart greenboostd.service" in machine.calls()
+
+
+def test_uninstall_stops_and_removes_everything_the_user_too(machine: Machine) -> None:
+    before = machine.files()
+    install()
+    machine.calls()
+    output = call("uninstall").output.splitlines()
+    assert output == [*(f"removed /{path}" for path in reversed(PATHS)), "removed the user greenboost"]
+    assert machine.calls() == [
+        "systemctl disable --now greenboostd.service",
+        "systemctl --global disable greenboost-notify.service",
+        "systemctl daemon-reload",
+        "systemctl reset-failed greenboostd.service",
+        "systemctl reload dbus.service",
+        "userdel greenboost",
+    ]
+    assert machine.files() == before
+    assert call("uninstall").output == "No service was installed.\n"
+    assert machine.calls() == []
+
+
+def test_uninstall_leaves_a_user_who_was_there_before(machine: Machine) -> None:
+    with (machine.root / "etc/passwd").open("a") as file:
+        file.write("greenboost:x:42:42:::/x\n")
+    before = machine.files()
+    install()
+    call("uninstall")
+    assert not [one for one in machine.calls() if one.startswith("userdel")]
+    assert machine.files() == before
+
+
+@pytest.mark.parametrize("broken", START)
+def test_install_whose_tool_fails_says_which_and_is_finished_by_the_next(machine: Machine, broken: str) -> None:
+    name, _, arguments = broken.partition(" ")
+    script = (machine.tools / name).read_text().partition("\n")[2].partition("\n")[2]
+    machine.tool(name, f'case "$*" in "{arguments}") echo "Failed: it is Tuesday" >&2; exit 1;; esac\n{script}')
+    may_fail = "dbus" in broken
+    if may_fail:
+        install()
+    else:
+        with pytest.raises(GreenboostError, match=re.escape(f"{broken}: Failed: it is Tuesday")):
+            install()
+        assert not json.loads(call("status", "--json").output)["complete"]
+    machine.tool(name, script)
+    install()
+    assert json.loads(call("status", "--json").output)["complete"]
+    call("uninstall")
+    assert [path for path in machine.files() if "greenboost" in path] == []
+    assert "greenboost" not in (machine.root / "etc/passwd").read_text()
+
+
+def test_uninstall_that_cannot_stop_the_service_removes_nothing(machine: Machine) -> None:
+    install()
+    before = machine.files()
+    machine.tool("systemctl", "exit 4")
+    with pytest.raises(GreenboostError, match="disable --now greenboostd.service: exit status 4"):  # noqa: RUF043
+        call("uninstall")
+    assert machine.files() == before
+
+
+def test_install_where_there_is_no_sysusers_uses_useradd(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    (machine.tools / "systemd-sysusers").unlink()
+    monkeypatch.setenv("PATH", str(machine.tools))
+    monkeypatch.setattr(manager, "_SYSTEM_PATH", "/nowhere")
+    (machine.tools / "useradd").write_text(f'#!/bin/sh\necho useradd "$@" >> {machine.log}\n')
+    install()
+    assert machine.calls()[0].startswith("useradd --system ")
+
+
+def test_install_without_systemctl_says_what_is_left_to_do(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    (machine.tools / "systemctl").unlink()
+    machine.tool("systemd-sysusers", ":")
+    (machine.tools / "sh").symlink_to("/bin/sh")
+    monkeypatch.setenv("PATH", str(machine.tools))
+    monkeypatch.setattr(manager, "_SYSTEM_PATH", "/nowhere")
+    told = "systemctl is not installed; what is left to do is: systemctl daemon-reload"
+    with pytest.raises(GreenboostError, match=told):
+        install()
+
+
+def test_install_without_systemd_writes_the_files_and_says_how_to_start_the_daemon(machine: Machine) -> None:
+    (machine.root / "run/systemd/system").rmdir()
+    with pytest.raises(
+        GreenboostError, match=f"systemd does not run here: start the daemon by hand with '{EXECUTABLE} daemon'"
+    ):
+        install()
+    assert (machine.root / SYSTEM.unit).exists()
+    assert machine.calls() == []
+    call("uninstall")
+    assert machine.calls() == []
+    assert list(machine.files()) == ["etc/passwd"]
+
+
+def test_install_of_rights_keeps_them_until_they_are_taken_back(machine: Machine) -> None:
+    install("--allow-terminate", "--allow-ttm-limit")
+    for path in SYSTEM.drop_ins.values():
+        assert (machine.root / path).exists()
+    install()
+    assert (machine.root / SYSTEM.drop_ins["terminate"]).exists()
+    assert f"removed /{SYSTEM.drop_ins['terminate']}" in install("--no-allow-terminate")
+    install()
+    assert not (machine.root / SYSTEM.drop_ins["terminate"]).exists()
+    install("--no-allow-ttm-limit")
+    assert not (machine.root / f"{SYSTEM.unit}.d").exists()
+
+
+def test_install_keeps_what_was_changed_and_says_so(machine: Machine) -> None:
+    install()
+    (machine.root / SYSTEM.unit).write_text("mine")
+    (machine.root / SYSTEM.configuration).write_text("")
+    told = install("--force", "--no-allow-terminate")
+    assert f"kept /{SYSTEM.configuration}: it is not as greenboost would write it" in told
+    assert f"overwrote /{SYSTEM.unit}" in told
+    assert f"  what was there is /{SYSTEM.unit}.before-greenboost" in told
+    assert f"kept /{SYSTEM.configuration}; --purge removes it" in call("uninstall").output.splitlines()
+    assert f"removed /{SYSTEM.configuration}" in call("uninstall", "--purge").output.splitlines()
+
+
+def test_dry_run_prints_files_and_commands_and_does_nothing(machine: Machine) -> None:
+    before = machine.files()
+    output = "\n".join(install("--dry-run"))
+    assert (machine.files(), machine.calls()) == (before, [])
+    assert f"# create /{SYSTEM.unit}\n# Written by" in output
+    assert output.endswith("\n".join(["# then", *START]))
+    install()
+    before, _ = machine.files(), machine.calls()
+    output = call("uninstall", "--dry-run").output
+    assert (machine.files(), machine.calls()) == (before, [])
+    assert output.startswith("# first\nsystemctl disable --now greenboostd.service\n")
+    assert f"# remove /{SYSTEM.unit}" in output
+    assert output.endswith("userdel greenboost\n")
+
+
+def test_install_into_a_tree_runs_no_tool(machine: Machine, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    assert install("--root", str(tree))[-1] == f"To enable it there: systemctl --root={tree} enable {UNIT}"
+    assert (tree / SYSTEM.unit).exists()
+    assert "systemd does not run here" in call("status", "--root", str(tree)).output
+    call("uninstall", "--root", str(tree))
+    assert list(tree.iterdir()) == []
+    assert machine.calls() == []
+    assert list(machine.files()) == ["etc/passwd"]
+
+
+def test_install_for_a_user_stays_in_the_home(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    (machine.root / "home/u").mkdir(parents=True)
+    (machine.root / "run/user/1000/systemd").mkdir(parents=True)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("HOME", "/home/u")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1000")
+    for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    install("--user")
+    assert machine.calls() == ["systemctl --user daemon-reload", f"systemctl --user enable --now {UNIT}"]
+    assert all(path.startswith("home/u/") or path == "etc/passwd" for path in machine.files())
+    unit = (machine.root / "home/u/.config/systemd/user" / UNIT).read_text()
+    assert not re.search("^(User|CapabilityBoundingSet|ProtectSystem)=", unit, re.MULTILINE)
+    call("uninstall", "--user")
+    assert list(machine.files()) == ["etc/passwd"]
+    assert list((machine.root / "home/u").iterdir()) == []
+
+
+def test_status_shows_what_was_changed_and_how_it_runs(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    assert call("status").output.splitlines()[0] == "The service is not installed."
+    install()
+    (machine.root / SYSTEM.unit).write_text("mine")
+    (machine.root / SYSTEM.accounts).unlink()
+    first, *files, last = call("status").output.splitlines()
+    assert re.fullmatch(r"Installed by greenboost \S+: 5 files", first)
+    assert files == [f"  missing  /{SYSTEM.accounts}", f"  changed  /{SYSTEM.unit}"]
+    assert re.fullmatch(rf"{UNIT}: active \(running\) since 2023-11-1[45] ..:..:.., enabled, restarted 2 times", last)
+    shown = json.loads(call("status", "--json").output)
+    assert (shown["installed"], shown["complete"]) == (True, True)
+    assert {file["path"]: file["state"] for file in shown["files"]} == {
+        f"/{path}": {SYSTEM.unit: "changed", SYSTEM.accounts: "missing"}.get(path or "", "unchanged") for path in PATHS
+    }
+    assert shown["service"] == {
+        "load": "loaded",
+        "active": "active",
+        "sub": "running",
+        "enabled": "enabled",
+        "active_since": 1700000000,
+        "pid": 4242,
+        "restarts": 2,
+        "result": "success",
+    }
+
+
+def test_to_text_of_a_failed_service_says_where_to_look() -> None:
+    state = parse_state("ActiveState=failed\nSubState=failed\nResult=watchdog\nUnitFileState=\n")
+    assert service_text.to_text(Record("1.0", False), {}, state).splitlines() == [
+        "Installed by greenboost 1.0: 0 files; that was cut short: run 'greenboost service install' again",
+        f"{UNIT}: failed (failed), not enabled; it ended by watchdog: journalctl -u {UNIT} says more",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "nonsense", "MainPID=0\nActiveEnterTimestamp=\nNRestarts=\n", "MainPID=x\nNRestarts=-1"]
+)
+def test_parse_state_of_little_is_little(text: str) -> None:
+    assert parse_state(text) == UnitState("", "", "", "", None, None, 0, "")
+
+
+def test_parse_state_of_an_inactive_unit_has_no_time() -> None:
+    assert parse_state(SHOWN.replace("ActiveState=active", "ActiveState=inactive")).active_since is None
+
+
+def greenboost(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    source = "from greenboost_py.cli.main import main; main()"
+    command = [sys.executable, "-c", source, "service", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["install", "--root", "/nowhere"], 2, "greenboost: --root /nowhere: there is no such folder"),
+        (["install", "--root", "/", "--user"], 2, "greenboost: --user and --root do not go together: .*"),
+        (
+            ["install", "--user", "--allow-terminate"],
+            2,
+            "greenboost: a user's own daemon can be given no such right: .*",
+        ),
+        (["nonsense"], 2, "greenboost service: .*"),
+    ],
+)
+def test_service_used_wrongly_is_one_line(arguments: list[str], code: int, message: str) -> None:
+    done = greenboost(*arguments)
+    assert (done.returncode, done.stdout) == (code, "")
+    (line,) = done.stderr.splitlines()
+    assert re.fullmatch(message, line)
+
+
+def test_install_by_somebody_who_is_not_root_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    for name in ("install", "uninstall"):
+        with pytest.raises(GreenboostError, match="run it with sudo, or with --user"):
+            call(name)
+
+
+def test_install_on_a_read_only_file_system_is_one_line_and_changes_nothing(tmp_path: Path) -> None:
+    image = tmp_path / "tree"
+    image.mkdir()
+    script = f"mount -t tmpfs -o ro none {image} && exec {sys.executable} -c 'from greenboost_py.cli.main import main; main()' service install --root {image}"
+    done = subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, check=False)
+    if "unshare" in done.stderr or "mount" in done.stderr.split(":")[0]:
+        pytest.skip(f"no mount namespace: {done.stderr.strip()}")
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("greenboost: /var: read-only file system: remount it for writing")
+
+
+def test_install_into_a_real_tree_by_the_real_command_is_undone_by_it(tmp_path: Path) -> None:
+    for verb in ("install", "status", "uninstall"):
+        done = greenboost(verb, "--root", str(tmp_path))
+        assert (done.returncode, done.stderr) == (0, "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_service_files_are_in_the_distribution(repository: Path) -> None:
+    assert '"greenboost_py.service" = ["files/*"]' in (repository / "pyproject.toml").read_text()
+    for path in (repository / "greenboost_py/service/files").iterdir():
+        assert stat.S_ISREG(path.stat().st_mode)
