@@ -1,14 +1,17 @@
 """Asking the daemon from Python: its status, and leases for tests and benchmarks. It waits, but never for ever."""
 
+import json
 import os
 import socket
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from greenboost_py.base.errors import GreenboostError
 from greenboost_py.broker import sockets
+from greenboost_py.broker.paths import client_paths
 from greenboost_py.broker.protocol import Kind, Reply, Request, Verdict, parse_reply, reply_size, request_bytes
 
 TIMEOUT_S = 5.0
@@ -38,6 +41,33 @@ def ask_status(path: Path, timeout_s: float = TIMEOUT_S) -> bytes | None:
         raise _failed(path, error) from error
     with connection:
         return _read_status(connection, path)
+
+
+def find_status(environment: Mapping[str, str], timeout_s: float = TIMEOUT_S) -> dict[str, Any] | None:
+    """Asks the daemon where it may be, in the order in which the shim looks for it.
+
+    Args:
+        environment: where GREENBOOST_SOCKET and XDG_RUNTIME_DIR are.
+        timeout_s: how long to wait for each step, in seconds.
+
+    Returns:
+        Its report (daemon/report.py); None where no daemon listens, or not for this user.
+
+    Raises:
+        GreenboostError: one does, and does not answer as it should.
+    """
+    for path in client_paths(environment):
+        text = ask_status(path, timeout_s)
+        if text is None:
+            continue
+        try:
+            report = json.loads(text)
+        except ValueError as error:
+            raise GreenboostError(f"{path}: the daemon's status is no JSON: {error}") from error
+        if not isinstance(report, dict):
+            raise GreenboostError(f"{path}: the daemon's status is no object")
+        return report
+    return None
 
 
 def _read_status(connection: socket.socket, path: Path) -> bytes:

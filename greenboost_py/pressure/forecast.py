@@ -1,13 +1,14 @@
 """When a resource will be exhausted, from how it went of late. Pure.
 
 How a trend is found. The last 2, 6, 20 and 60 seconds are looked at separately: each window is about three times the
-one before, so a fall that has lasted anything from half a second to a minute makes up most of one of them. In each
+one before, so a fall that has lasted anything from a second to a minute makes up most of one of them. In each
 window the slope is the median of the slopes between all pairs of points (Theil-Sen), which a spike hardly moves: up to
 29 % of the points may be anywhere.
 
 When it is believed. All of these hold:
 
-- There are at least six points, over at least a quarter of the window.
+- There are at least six points. Since points that are close to each other are thinned out, they lie over a third of the
+  window or more.
 - The change over the window is above five times the upper quartile of the points' distances from the line. (The median
   of the distances is too kind a measure: of six points, half may well be on the line by chance.)
 - Each half of the window goes the same way by itself, at no less than 70 % of that rate. A step, however high, has a
@@ -34,8 +35,6 @@ POINTS_PER_WINDOW = 12
 """Points closer than a twelfth of the window are thinned out: at most 14 are left, with 91 slopes between them."""
 
 LEAST_POINTS = 6
-
-LEAST_SPAN_SHARE = 0.25
 
 NOISE_FACTOR = 5.0
 
@@ -121,8 +120,7 @@ def forecast(history: History) -> Forecast:
     Of falls within reach, the one that ends soonest. Else the fall that was seen for longest; else, what is being given
     back, by the shortest window.
     """
-    found = (_trend(points, length_s) for points, length_s in zip(history.windows, WINDOWS_S, strict=True))
-    trends = [trend for trend in found if trend is not None]
+    trends = [trend for points in history.windows if (trend := _trend(points)) is not None]
     if not trends:
         return Forecast()
     available_bytes = history.windows[-1][-1][1]
@@ -161,14 +159,14 @@ def _extended(points: tuple[Point, ...], point: Point, length_s: float) -> tuple
     return *(old for old in points if at_s - old[0] <= length_s), point
 
 
-def _trend(points: Sequence[Point], length_s: float) -> _Trend | None:
+def _trend(points: Sequence[Point]) -> _Trend | None:
     """The trend of a window's points; None where none is believable."""
     if len(points) < LEAST_POINTS:
         return None
     newest_s, newest_bytes = points[-1]
     span_s = newest_s - points[0][0]
     slope = _slope(points)
-    if span_s < LEAST_SPAN_SHARE * length_s or slope == 0:
+    if slope == 0:
         return None
     # Relative to the newest point: where the line lies makes no difference, nor does it to the rounding.
     heights = [available - newest_bytes - slope * (at_s - newest_s) for at_s, available in points]

@@ -101,7 +101,11 @@ def test_limits_of_shares_are_of_all_ram() -> None:
         (8, {"levels": (group(90), group(21)), "sums": Sums(10, 30, (13, 13))}, Decision(Verdict.CGROUP, 7)),
         (44, {"levels": (group(320),), "sums": Sums(10, 0, (260,))}, Decision(Verdict.CGROUP, 40)),
         (41, {"levels": (group(640),), "sums": Sums(10, 0, (580,))}, Decision(Verdict.CGROUP, 40)),
-        (41, {"levels": (group(90),), "sums": Sums(10, 0, (25,)), "asked_reserve_bytes": 25}, Decision(Verdict.CGROUP, 40)),
+        (
+            41,
+            {"levels": (group(90),), "sums": Sums(10, 0, (25,)), "asked_reserve_bytes": 25},
+            Decision(Verdict.CGROUP, 40),
+        ),
         (1, {"levels": (group(20),), "sums": Sums(10, 30, (21,))}, Decision(Verdict.CGROUP, 0)),
         # the first of several reasons is given, the least of several rooms
         (60, {"limits": Limits(20, 11, 12), "sums": Sums(10, 30)}, Decision(Verdict.PROCESS_CAP, 1)),

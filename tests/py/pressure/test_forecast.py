@@ -87,6 +87,12 @@ def test_forecast_needs_the_least_number_of_points_and_no_more() -> None:
     assert forecast(after(samples[:LEAST_POINTS])).fill_bytes_per_s == 2 * GIB
 
 
+def test_forecast_of_many_looks_needs_a_third_of_the_window() -> None:
+    samples = course(lambda t: 4 * GIB - 2 * GIB * t, 2, 0.01)
+    first = next(n for n in range(len(samples)) if forecast(after(samples[: n + 1])) != Forecast())
+    assert WINDOWS_S[0] / 3 <= samples[first].at_s <= WINDOWS_S[0] / 2
+
+
 @pytest.mark.parametrize("available_bytes", [12 * GIB, 4 * GIB])
 def test_forecast_reaches_four_times_as_far_as_the_fall_has_lasted(available_bytes: int) -> None:
     # 0.25 GiB/s: exhausted after 48 s or 16 s, hence within reach at a fifth of it.
@@ -103,6 +109,12 @@ def test_forecast_of_several_falls_is_the_soonest_end() -> None:
     ahead = forecast(after(course(lambda t: 8 * GIB - 20 * MIB * t - 2 * GIB * max(0, t - 57), 60, 0.1)))
     assert ahead.exhausted_in_s == pytest.approx((8 * GIB - 60 * 20 * MIB - 6 * GIB) / (2 * GIB + 20 * MIB), rel=0.01)
     assert ahead.is_within_reach
+
+
+def test_forecast_of_several_falls_out_of_reach_is_the_longest() -> None:
+    ahead = forecast(after(course(lambda t: 8 * GIB - 10 * MIB * t - 100 * MIB * max(0, t - 57.5), 60, 0.1)))
+    assert ahead.fill_bytes_per_s == pytest.approx(10 * MIB, rel=0.1)
+    assert not ahead.is_within_reach
 
 
 def test_forecast_of_a_leak_that_pauses_is_kept_by_the_longer_windows() -> None:

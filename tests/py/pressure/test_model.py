@@ -204,13 +204,30 @@ def test_step_without_limits_on_the_time_left_still_tells_it() -> None:
     assert assessments[-1].exhausted_in_s == pytest.approx((12 * GIB - 6000 * MIB) / (100 * MIB))
 
 
-@pytest.mark.parametrize(("slow", "last"), [(45 * MIB, NOTICE), (25 * MIB, OK)])
-def test_step_leaves_a_forecast_when_the_end_is_clearly_further_away(slow: int, last: Level) -> None:
-    def available(t: float) -> float:
-        return 12 * GIB - 100 * MIB * min(t, 60) - slow * max(0, t - 60)
+def test_step_leaves_a_forecast_when_the_end_is_clearly_further_away() -> None:
+    # Ever slower: the end is 80 s away at first, and recedes by 0.8 s a second.
+    assessments = assess(course(lambda t: 15.9 * GIB * (1 + t / 100) ** -1.25, 250, 0.5))
+    levels = [assessment.level for assessment in assessments]
+    reached, left = levels.index(NOTICE), levels.index(OK, levels.index(NOTICE))
+    assert set(levels[:reached]) == set(levels[left:]) == {OK}
+    left_s = [assessment.exhausted_in_s or 0 for assessment in assessments[reached:left]]
+    assert max(left_s[: -int(CALM_S / 0.5)]) <= 180 < min(left_s[-int(CALM_S / 0.5) + 1 :])
 
-    # The end is 80 s and 190 s away at last.
-    assert assess(course(available, 120, 0.5))[-1].level is last
+
+def test_step_at_a_level_that_is_only_kept_keeps_its_reason() -> None:
+    # The fall stops a little above the threshold of WARN.
+    low = LIMITS.warn_bytes + 50 * MIB
+    assessments = assess(course(lambda t: max(12 * GIB - 200 * MIB * t, low), 120, 0.5))
+    assert changes(assessments) == [(NOTICE, BY_FORECAST), (WARN, BY_FORECAST)]
+    assert assessments[-1].reason is BY_FORECAST
+
+
+def test_step_down_to_a_level_that_is_only_kept_tells_what_keeps_it() -> None:
+    low = LIMITS.notice_bytes + 50 * MIB
+    assert changes(assess([(0, GIB / 2), (1, low), (6, low), (60, low)])) == [
+        (CRITICAL, BY_THRESHOLD),
+        (NOTICE, BY_THRESHOLD),
+    ]
 
 
 def test_step_tells_since_when_a_level_holds() -> None:

@@ -14,7 +14,25 @@ def judged(
     available_bytes: float, level: Level = Level.OK, resource: str = "ram", trend: float = 0.0, latest: float = 0.0
 ) -> tuple[Assessment, Limits]:
     sample = Sample(resource, 100.0, 64 * GIB, int(available_bytes))
-    return Assessment(sample, level, None, None, trend, 0.0, latest), LIMITS
+    return Assessment(sample, level, None, None, trend, 99.0, latest), LIMITS
+
+
+@pytest.mark.parametrize(
+    ("resource", "lasted_s", "exhausted_in_s", "expected_s"),
+    [
+        ("gtt:0000:c4:00.0", 61.0, None, 1.0),
+        ("cgroup:/a", 61.0, None, 1.0),
+        ("cgroup:/a", 59.0, None, 0.1),
+        ("cgroup:/a", 61.0, 30.0, 0.1),
+        ("ram", 61.0, None, 0.1),
+    ],
+)
+def test_next_look_at_what_stays_short_is_once_a_second(
+    resource: str, lasted_s: float, exhausted_in_s: float | None, expected_s: float
+) -> None:
+    sample = Sample(resource, 100.0, 64 * GIB, GIB)
+    short = Assessment(sample, Level.WARN, None, exhausted_in_s, 0.0, 100.0 - lasted_s), LIMITS
+    assert next_look_s([judged(60 * GIB), short], POLL) == expected_s
 
 
 @pytest.mark.parametrize(
