@@ -21,7 +21,8 @@ endif
 .DEFAULT_GOAL := help
 
 # Each part says what it makes: SHIM_LIB and SHIM_UNIT_LIB, FAKE_DRIVER, CLIENTS, and the target bench.
--include shim/shim.mk tests/shim/fake_driver/fake_driver.mk tests/shim/clients/clients.mk tests/bench/bench.mk
+-include shim/shim.mk tests/shim/fake_driver/fake_driver.mk tests/shim/clients/clients.mk tests/bench/bench.mk \
+	tests/fuzz/fuzz.mk
 
 VENV_PYTHON := $(VENV)/bin/python
 C_FILES = $(wildcard shim/*/*.[ch] tests/*/*.[ch] tests/shim/*/*.[ch])
@@ -34,7 +35,7 @@ SANITIZED_TESTS = runtime=$$($(CC) -print-file-name=$(1)) && \
 # ThreadSanitizer's fixed layout and strong address randomisation do not go together on every kernel.
 SAME_LAYOUT = $$(setarch -R true 2>/dev/null && echo setarch -R)
 
-.PHONY: help build shim demo test check lint format docs asan tsan gpu-test gpu-bench clean test-artifacts
+.PHONY: help build shim demo test check lint format docs asan tsan soak gpu-test gpu-bench clean test-artifacts
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -80,6 +81,11 @@ asan: $(VENV)/.stamp-test ## the shim's tests under AddressSanitizer and Undefin
 tsan: $(VENV)/.stamp-test ## the same under ThreadSanitizer, but for the loops over failing calls, which have one thread
 	@$(MAKE) --no-print-directory test-artifacts BUILD=build/tsan SANITIZE="-fsanitize=thread -fno-omit-frame-pointer"
 	$(call SANITIZED_TESTS,libtsan.so,build/tsan,$(SAME_LAYOUT),-k "not each_call")
+
+bench: $(VENV)/.stamp-run # what of it measures the daemon
+
+soak: build test-artifacts $(VENV)/.stamp-test ## what takes long: 500 rounds of kills, fast fills of a memory cgroup
+	$(VENV_PYTHON) -m pytest -m soak
 
 gpu-test: shim ## on a machine with an NVIDIA GPU: the real runtimes, with what is installed there
 	python3 tests/gpu/gpu_test.py --out $(BUILD)/gpu --shim $(SHIM_LIB)

@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -10,7 +11,14 @@ import click
 from greenboost_py import __version__
 from greenboost_py.base.errors import GreenboostError
 
-_COMMANDS = {"run": "greenboost_py.cli.run", "status": "greenboost_py.cli.status"}
+_COMMANDS = {
+    "run": "greenboost_py.cli.run",
+    "status": "greenboost_py.cli.status",
+    "daemon": "greenboost_py.cli.daemon",
+    "service": "greenboost_py.cli.service",
+    "drill": "greenboost_py.cli.drill",
+    "notify": "greenboost_py.cli.notify",
+}
 """Each command's module, which has it as `command`; imported when it is asked for, so that `run` starts fast."""
 
 
@@ -50,9 +58,9 @@ def main() -> None:
         sys.exit(error.exit_code)
     except click.ClickException as error:
         where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "greenboost"
-        _fail(where, error.format_message(), error.exit_code)
+        _fail(where, (error.format_message(),), error.exit_code)
     except GreenboostError as error:
-        _fail("greenboost", str(error), error.exit_code)
+        _fail("greenboost", error.lines, error.exit_code)
     except click.Abort:
         sys.exit(130)  # 128 + SIGINT, as a shell counts
     except BrokenPipeError:
@@ -62,6 +70,7 @@ def main() -> None:
     sys.exit(result if isinstance(result, int) else 0)
 
 
-def _fail(where: str, message: str, exit_code: int) -> None:
-    click.echo(f"{where}: {' '.join(message.split())}", err=True)
+def _fail(where: str, messages: Sequence[str], exit_code: int) -> None:
+    for message in messages:
+        click.echo(f"{where}: {' '.join(message.split())}", err=True)
     sys.exit(exit_code)

@@ -1,0 +1,205 @@
+"""The daemon's parts, put together: it looks, judges, acts, leases and shows, as its event loop tells it to."""
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from greenboost_py.actions.journal import Journal
+from greenboost_py.base import config_file
+from greenboost_py.base.config import Config
+from greenboost_py.base.errors import GreenboostError
+from greenboost_py.base.sysroot import SysRoot
+from greenboost_py.base.units import format_size
+from greenboost_py.broker.listener import open_socket
+from greenboost_py.broker.paths import SocketPlace
+from greenboost_py.broker.readings import Sources
+from greenboost_py.broker.server import LeaseServer
+from greenboost_py.daemon.acting import Acting
+from greenboost_py.daemon.metrics import Figures, MetricsServer
+from greenboost_py.daemon.report import report
+from greenboost_py.daemon.view import View
+from greenboost_py.daemon.watch import Watch
+from greenboost_py.pressure.levels import Level
+from greenboost_py.sensors.cgroup import read_levels
+from greenboost_py.sensors.cgroup_place import locate_cgroup
+from greenboost_py.sensors.nvml import NvmlReading, NvmlSource
+from greenboost_py.sensors.ram import read_ram
+
+ERROR_PRIORITY, WARNING_PRIORITY, INFO_PRIORITY = 3, 4, 6
+"""Source: syslog(3)."""
+
+_HOLDERS_GOOD_S = 1.0
+"""Who asks for the status more often sees the same holders: a look at every process takes 15 ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a daemon is started with.
+
+    Attributes:
+        root: the machine.
+        place: where it listens.
+        config_path: its configuration, as base.config_file.load takes it.
+        config_required: whether that file must be there.
+        environment: its own.
+    """
+
+    root: SysRoot
+    place: SocketPlace
+    config_path: str
+    config_required: bool
+    environment: Mapping[str, str]
+
+
+class _Polled:
+    """An NvmlSource that is never waited for."""
+
+    def __init__(self, source: NvmlSource) -> None:
+        self._source = source
+
+    def read(self) -> NvmlReading:
+        """The newest figures that there are."""
+        return self._source.poll()
+
+
+class Daemon:
+    """A running daemon, between `start` and `stop`.
+
+    Args:
+        setting: what it is started with.
+        config: what it is configured with.
+        journal: where it writes.
+    """
+
+    def __init__(self, setting: Setting, config: Config, journal: Journal) -> None:
+        self._setting, self._config, self._journal = setting, config, journal
+        self._nvml = NvmlSource(config.poll.nvml_deadline_s) if config.poll.nvml else None
+        self._watch = Watch(
+            setting.root, config, None if self._nvml is None else _Polled(self._nvml), self._client_groups
+        )
+        self._server: LeaseServer | None = None
+        self._metrics: MetricsServer | None = None
+        self._acting: Acting | None = None
+        self._holders_at_s = float("-inf")
+
+    def start(self) -> None:
+        """Begins to listen; needs a running event loop.
+
+        Raises:
+            GreenboostError: another daemon listens there, or a socket cannot be made; nothing is left behind.
+        """
+        root = self._setting.root
+        sources = Sources(
+            headroom=lambda: read_ram(root),
+            locate=lambda pid: locate_cgroup(root, pid),
+            read_levels=lambda place: read_levels(root, place),
+            ram_level=self._ram_level,
+        )
+        listener = open_socket(self._setting.place)
+        self._server = LeaseServer(listener, self._config.lease, sources, self._status)
+        self._server.start()
+        try:
+            self._metrics = self._open_metrics(self._config)
+        except GreenboostError:
+            self._server.close()
+            raise
+        self._acting = self._new_acting(self._config)
+        self._acting.start()
+
+    def look(self) -> View:
+        """Looks once, and acts on it."""
+        view = self._watch.look(time.monotonic())
+        assert self._acting is not None  # between start and stop
+        self._acting.act(view)
+        return view
+
+    def next_look_s(self, is_stalling: bool) -> float:
+        """In how many seconds to look again."""
+        return self._watch.next_look_s(is_stalling)
+
+    async def reload(self) -> None:
+        """Reads the configuration anew. One with a mistake is said, and changes nothing; leases stay as they are."""
+        assert self._server is not None and self._acting is not None  # between start and stop
+        try:
+            config = config_file.load(self._setting.root, self._setting.config_path, self._setting.config_required)
+            if config.metrics != self._config.metrics:
+                metrics = self._open_metrics(config)
+                if self._metrics is not None:
+                    self._metrics.close()
+                self._metrics = metrics
+        except GreenboostError as error:
+            self._journal.line(f"the configuration stays as it was: {error}", ERROR_PRIORITY)
+            return
+        await self._acting.stop()
+        self._config = config
+        self._watch.configure(config)
+        self._server.configure(config.lease)
+        self._acting = self._new_acting(config)
+        self._acting.start()
+        self._journal.line("the configuration was read anew", INFO_PRIORITY)
+
+    async def stop(self) -> None:
+        """Ends everything; the leases of programs that run are theirs to tell the next daemon."""
+        if self._metrics is not None:
+            self._metrics.close()
+        if self._acting is not None:
+            await self._acting.stop()
+        if self._server is not None:
+            self._server.close()
+        if self._nvml is not None:
+            self._nvml.close()
+
+    def state_line(self) -> str:
+        """How things are, in a line."""
+        view = self._watch.view
+        if view is None or view.snapshot.ram is None:
+            return "RAM cannot be read"
+        worst = max(view.assessments, key=lambda each: each.level)
+        text = f"RAM {view.ram_level.name}, {format_size(view.snapshot.ram.effective_available_bytes)} available"
+        if worst.level > view.ram_level:
+            text += f"; {worst.sample.resource} {worst.level.name}"
+        if self._server is not None and len(self._server.books):
+            held_bytes, _ = self._server.books.totals()
+            text += f"; {len(self._server.books)} programs lease {format_size(held_bytes)}"
+        return text
+
+    def _ram_level(self) -> Level:
+        view = self._watch.view
+        return Level.OK if view is None else view.ram_level
+
+    def _client_groups(self) -> list[str]:
+        if self._server is None:
+            return []
+        return [path for _, holding in self._server.books.holdings() for path in holding.groups]
+
+    def _status(self, uid: int) -> bytes:
+        now_s = time.monotonic()
+        if now_s - self._holders_at_s > _HOLDERS_GOOD_S:
+            self._watch.find_holders()
+            self._holders_at_s = now_s
+        assert self._server is not None  # it is who asks
+        leases, counters = self._server.leases(), self._server.counters
+        return json.dumps(report(self._watch.view, self._watch.holders, leases, counters, uid, os.getpid())).encode()
+
+    def _new_acting(self, config: Config) -> Acting:
+        ram = read_ram(self._setting.root)
+        total_bytes = 0 if ram is None else ram.total_bytes
+        return Acting(
+            self._setting.root,
+            config,
+            self._watch,
+            self._journal,
+            self._setting.environment,
+            total_bytes,
+            os.getpid(),
+        )
+
+    def _open_metrics(self, config: Config) -> MetricsServer | None:
+        server = self._server
+        if not config.metrics.listen or server is None:
+            return None
+        return MetricsServer(
+            config.metrics.listen, Figures(lambda: self._watch.view, server.counters, lambda: server.books)
+        )

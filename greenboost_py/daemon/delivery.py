@@ -1,0 +1,129 @@
+"""Who is told of what, and by which way. Each way keeps its own count of what was told; none can hold up another."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+
+from greenboost_py.actions import dbus_signal, wall
+from greenboost_py.actions.alert import Alert, compose
+from greenboost_py.actions.dbus_signal import Signaller
+from greenboost_py.actions.hooks import Hooks
+from greenboost_py.actions.journal import Journal
+from greenboost_py.actions.limiter import Limiter
+from greenboost_py.actions.users import read_users
+from greenboost_py.base.config import Config
+from greenboost_py.base.sysroot import SysRoot
+from greenboost_py.daemon.view import View
+from greenboost_py.pressure.levels import Assessment, Level
+from greenboost_py.sensors.holders import Holder
+
+
+class _Way:
+    """One way to tell an alert.
+
+    Args:
+        lowest: the lowest level that it speaks of; None: it is off.
+        repeat_s: after how many seconds a level that lasts is told again; 0: never.
+        tell: tells it; what it returns is waited for on the side, and a line from there goes to the journal.
+        speaks_of: the resources it is for.
+    """
+
+    def __init__(
+        self,
+        lowest: Level | None,
+        repeat_s: float,
+        tell: Callable[[Alert], Coroutine[None, None, str | None] | None],
+        speaks_of: Callable[[str], bool] = lambda resource: True,
+    ) -> None:
+        self._limiter = None if lowest is None else Limiter(lowest, repeat_s)
+        self._speaks_of = speaks_of
+        self.tell = tell
+
+    def decide(self, assessment: Assessment) -> Level | None:
+        """The level that was told before, if it is time to tell this one; else None."""
+        sample = assessment.sample
+        if self._limiter is None or not self._speaks_of(sample.resource):
+            return None
+        verdict = self._limiter.decide(sample.resource, assessment.level, sample.at_s)
+        return None if verdict is None else verdict.previous
+
+
+class Delivery:
+    """Tells the journal, desktops, terminals and hooks.
+
+    Args:
+        root: where the names of users are.
+        config: whom to tell of what.
+        journal: where it is written, and problems of the other ways too.
+        environment: the daemon's own.
+    """
+
+    def __init__(self, root: SysRoot, config: Config, journal: Journal, environment: Mapping[str, str]) -> None:
+        self._root, self._journal, self._environment = root, journal, environment
+        self._signaller = Signaller()
+        self._hooks = Hooks(config.hooks)
+        self._tasks: set[asyncio.Task[None]] = set()
+        notify = config.notify
+
+        def is_for_people(resource: str) -> bool:
+            return notify.vram or not resource.startswith("vram:")
+
+        self._ways = (
+            _Way(Level.NOTICE, notify.repeat_s, self._write),
+            _Way(Level.WARN if notify.desktop else None, notify.repeat_s, self._signal, is_for_people),
+            _Way(wall.lowest_level(notify.wall), notify.repeat_s, self._wall, is_for_people),
+            _Way(Level.NOTICE, 0.0, self._run_hook),
+        )
+
+    def show(self, view: View, holders_of: Callable[[str], Sequence[Holder]]) -> None:
+        """Tells what is due. Call it at every look, from the event loop.
+
+        Args:
+            view: the look.
+            holders_of: finds who holds a resource; called only when something is told.
+        """
+        ram = view.snapshot.ram
+        for assessment in view.assessments:
+            resource = assessment.sample.resource
+            due = [(way, told) for way in self._ways if (told := way.decide(assessment)) is not None]
+            if not due:
+                continue
+            holders = holders_of(resource)
+            for way, told in due:
+                alert = compose(
+                    assessment,
+                    told,
+                    holders,
+                    gpu_host_bytes=view.gpu_host_bytes,
+                    swap_free_bytes=ram.swap_free_bytes if ram is not None and ram.swap_total_bytes else None,
+                )
+                self._follow(way.tell(alert))
+
+    async def close(self) -> None:
+        """Ends what is still being told."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _follow(self, telling: Coroutine[None, None, str | None] | None) -> None:
+        if telling is None:
+            return
+        task = asyncio.get_running_loop().create_task(self._finish(telling))
+        self._tasks.add(task)  # the loop itself keeps only a weak reference
+        task.add_done_callback(self._tasks.discard)
+
+    async def _finish(self, telling: Coroutine[None, None, str | None]) -> None:
+        problem = await telling
+        if problem is not None:
+            self._journal.line(problem, priority=5)
+
+    def _write(self, alert: Alert) -> None:
+        self._journal.alert(alert)
+
+    def _signal(self, alert: Alert) -> Coroutine[None, None, str | None]:
+        return self._signaller.send(dbus_signal.plan(alert, read_users(self._root)), self._environment)
+
+    def _wall(self, alert: Alert) -> Coroutine[None, None, str | None]:
+        return wall.write(wall.text(alert, read_users(self._root)), self._environment)
+
+    def _run_hook(self, alert: Alert) -> Coroutine[None, None, str | None]:
+        return self._hooks.run(alert, self._environment)
