@@ -12,6 +12,9 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from greenboost_py.base.errors import SensorError
+from greenboost_py.base.sysroot import SysRoot
+
 GRACE_S = 2.0
 """Between SIGTERM and SIGKILL."""
 
@@ -53,9 +56,16 @@ async def run_child(
     except (OSError, ValueError) as error:  # ValueError: a NUL in an argument
         return Outcome(None, f"{argv[0]}: {getattr(error, 'strerror', None) or error}")
     try:
+        _protect_no_more(process.pid)
         return await _wait(process, pidfd, argv[0], timeout_s)
     finally:
         os.close(pidfd)
+
+
+def _protect_no_more(pid: int) -> None:
+    """The daemon is the last that the OOM killer would choose; what it starts is like any other program."""
+    with contextlib.suppress(SensorError):
+        SysRoot().write_text(f"proc/{pid}/oom_score_adj", "0")
 
 
 def _start(argv: Sequence[str], environment: Mapping[str, str], data: bytes) -> "tuple[subprocess.Popen[bytes], int]":

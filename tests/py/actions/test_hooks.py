@@ -184,3 +184,14 @@ def test_run_child_inherits_no_descriptor_and_no_ignored_signal(tmp_path: Path) 
     with open(tmp_path / "open", "w"):
         assert asyncio.run(run()).status == 0
     assert signal.getsignal(signal.SIGTERM) is not None
+
+
+def test_run_child_is_no_better_protected_than_others() -> None:
+    own = Path("/proc/self/oom_score_adj")
+    before = own.read_text()
+    own.write_text("500")  # what a child inherits; a daemon has -900, which only a service manager may give
+    try:
+        waits = 'until [ "$(cat /proc/self/oom_score_adj)" = 0 ]; do sleep 0.01; done'
+        assert asyncio.run(run_child(["sh", "-c", waits], {"PATH": os.defpath}, 10)).problem is None
+    finally:
+        own.write_text(before)
