@@ -15,7 +15,6 @@
 #include "driver/driver.h"
 #include "ledger/account.h"
 #include "ledger/ledger.h"
-#include "lease/local.h"
 #include "policy/placement.h"
 #include "tier/chunk.h"
 
@@ -30,7 +29,8 @@ static bool is_retry(const struct gb_block *block)
 	return refused.bytes == block->size && refused.device == block->device;
 }
 
-/* Frees what could not be entered in the ledger. Returns what there was of it by then: chunks may have moved. */
+/* Frees what could not be entered in the ledger, host memory with its books. Returns what there was of it by then: chunks
+ * may have moved. */
 static struct gb_share take_back(struct gb_block *block, const struct gb_share *planned)
 {
 	const struct gb_tier_ops *ops = gb_tier((enum gb_tier)block->tier);
@@ -41,30 +41,30 @@ static struct gb_share take_back(struct gb_block *block, const struct gb_share *
 		gb_account_add_chunks(block->device,
 				      planned); /* what has moved since was counted as a change to that */
 		gb_account_remove_chunks(block->device, &share);
-		gb_local_took_uncharged(planned->host);
-		gb_local_gave_back_uncharged(share.host);
 	}
+	gb_books_settle((enum gb_tier)block->tier, planned->host);
 	CUresult undone = ops->free(block);
 	if (undone)
 		gb_log(GB_LOG_ERROR, "alloc", "%s: %llu bytes stay held: free answered %d", ops->name,
 		       (unsigned long long)block->size, undone);
+	gb_books_give_back((enum gb_tier)block->tier, share.host);
 	return share;
 }
 
 /* Chunks are mapped, and their block is listed for whoever moves chunks: inside the gate. */
-static CUresult take_chunks(struct gb_block *block, struct gb_request *request)
+static CUresult take_chunks(struct gb_block *block, struct gb_call *call)
 {
 	GB_GATE_PASS();
-	return gb_tier_split.alloc(block, request);
+	return gb_tier_split.alloc(block, call);
 }
 
-static CUresult take(enum gb_tier tier, struct gb_block *block, struct gb_request *request)
+static CUresult take(enum gb_tier tier, struct gb_block *block, struct gb_call *call)
 {
-	return tier == GB_TIER_SPLIT ? take_chunks(block, request) : gb_tier(tier)->alloc(block, request);
+	return tier == GB_TIER_SPLIT ? take_chunks(block, call) : gb_tier(tier)->alloc(block, call);
 }
 
 /* One tier's try, once it is known where the bytes are to lie. CUDA_ERROR_OUT_OF_MEMORY: the next one's turn. */
-static CUresult allocate_share(enum gb_tier tier, struct gb_block *block, struct gb_request *request,
+static CUresult allocate_share(enum gb_tier tier, struct gb_block *block, struct gb_call *call,
 			       const struct gb_share *planned, uint64_t limit)
 {
 	const struct gb_share *held = planned;
@@ -76,17 +76,16 @@ static CUresult allocate_share(enum gb_tier tier, struct gb_block *block, struct
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	if (planned->host && !gb_room_grant_host(planned->host))
 		goto cancel;
-	result = take(tier, block, request);
+	result = take(tier, block, call);
 	if (!result && gb_books_enter(block, planned))
 		return CUDA_SUCCESS;
-	if (!result) {
+	if (result) {
+		gb_books_return_grant(planned->host);
+	} else {
 		result = CUDA_ERROR_OUT_OF_MEMORY;
 		left = take_back(block, planned);
 		held = &left;
 	}
-	gb_books_settle(planned->host);
-	if (held->host)
-		gb_account_release_host(held->host);
 cancel:
 	gb_books_cancel(block, held);
 	return result;
@@ -124,12 +123,12 @@ static void tell_split(const struct gb_block *block, const struct gb_split_plan 
 }
 
 /* The driver may have less VRAM than it said, or another thread may take it: then the plan is made anew with less. */
-static CUresult allocate_split_of(struct gb_block *block, struct gb_request *request, uint64_t most, bool keeps_reserve,
+static CUresult allocate_split_of(struct gb_block *block, struct gb_call *call, uint64_t most, bool keeps_reserve,
 				  uint64_t limit)
 {
 	struct gb_split_plan plan;
 
-	request->plan = &plan;
+	call->plan = &plan;
 	for (uint64_t vram = split_room(block, most, keeps_reserve), less;; vram = less) {
 		plan = plan_split(block, vram);
 		if (!plan.mapped_bytes)
@@ -138,53 +137,53 @@ static CUresult allocate_split_of(struct gb_block *block, struct gb_request *req
 					 .host = gb_split_plan_host(&plan),
 					 .vram_chunks = plan.device_chunks,
 					 .host_chunks = plan.chunks - plan.device_chunks};
-		request->vram_had = UINT64_MAX;
-		CUresult result = allocate_share(GB_TIER_SPLIT, block, request, &share, limit);
+		call->vram_had = UINT64_MAX;
+		CUresult result = allocate_share(GB_TIER_SPLIT, block, call, &share, limit);
 		if (result == CUDA_SUCCESS)
 			tell_split(block, &plan);
 		if (result != CUDA_ERROR_OUT_OF_MEMORY)
 			return result;
-		less = request->vram_had == UINT64_MAX ? split_room(block, most, keeps_reserve) : request->vram_had;
+		less = call->vram_had == UINT64_MAX ? split_room(block, most, keeps_reserve) : call->vram_had;
 		if (less >= share.vram)
 			return result;
 	}
 }
 
 /* The reserve is kept for others, not at the price of a failure. */
-static CUresult allocate_split(struct gb_block *block, struct gb_request *request, const struct gb_placement *placement,
+static CUresult allocate_split(struct gb_block *block, struct gb_call *call, const struct gb_placement *placement,
 			       uint64_t limit)
 {
-	CUresult result = allocate_split_of(block, request, placement->split_vram, true, limit);
+	CUresult result = allocate_split_of(block, call, placement->split_vram, true, limit);
 
 	if (result == CUDA_ERROR_OUT_OF_MEMORY)
-		result = allocate_split_of(block, request, UINT64_MAX, false, limit);
+		result = allocate_split_of(block, call, UINT64_MAX, false, limit);
 	return result;
 }
 
-static CUresult allocate_in(enum gb_tier tier, struct gb_block *block, struct gb_request *request,
+static CUresult allocate_in(enum gb_tier tier, struct gb_block *block, struct gb_call *call,
 			    const struct gb_placement *placement, uint64_t limit)
 {
 	struct gb_share share = {.vram = tier == GB_TIER_DEVICE ? block->size : 0,
 				 .host = tier == GB_TIER_DEVICE ? 0 : block->size};
 
 	if (tier == GB_TIER_SPLIT)
-		return allocate_split(block, request, placement, limit);
-	CUresult result = allocate_share(tier, block, request, &share, limit);
+		return allocate_split(block, call, placement, limit);
+	CUresult result = allocate_share(tier, block, call, &share, limit);
 	if (result == CUDA_ERROR_OUT_OF_MEMORY && tier == GB_TIER_DEVICE && placement->makes_room &&
 	    gb_room_make(block->device, block->size))
-		result = allocate_share(tier, block, request, &share, limit);
+		result = allocate_share(tier, block, call, &share, limit);
 	return result;
 }
 
-static CUresult allocate_in_order(const struct gb_placement *placement, struct gb_block *block,
-				  struct gb_request *request, uint64_t limit)
+static CUresult allocate_in_order(const struct gb_placement *placement, struct gb_block *block, struct gb_call *call,
+				  uint64_t limit)
 {
 	CUresult result = CUDA_ERROR_OUT_OF_MEMORY;
 
 	for (unsigned i = 0; i < placement->count && result == CUDA_ERROR_OUT_OF_MEMORY; i++) {
 		enum gb_tier tier = placement->order[i];
 		if (!gb_tier_is_fallback(tier) || gb_device_has_tier(block->device, tier))
-			result = allocate_in(tier, block, request, placement, limit);
+			result = allocate_in(tier, block, call, placement, limit);
 	}
 	return result;
 }
@@ -202,25 +201,24 @@ static void tell(const struct gb_block *block, CUresult result, const struct gb_
 }
 
 /* No context, or a device we keep no books for: the driver's own answer. */
-static CUresult pass_through(struct gb_request *request, CUdeviceptr *dptr)
+static CUresult pass_through(struct gb_call *call, CUdeviceptr *dptr)
 {
-	struct gb_block block = {.size = request->size};
-	CUresult result = gb_tier_device.alloc(&block, request);
+	struct gb_block block = {.size = call->size};
+	CUresult result = gb_tier_device.alloc(&block, call);
 
 	if (result == CUDA_SUCCESS)
 		*dptr = block.base;
 	return result;
 }
 
-CUresult gb_allocate(struct gb_request *request, CUdeviceptr *dptr)
+CUresult gb_allocate(struct gb_call *call, CUdeviceptr *dptr)
 {
-	struct gb_block block = {.size = request->size,
-				 .stream_ordered =
-					 request->kind == GB_REQUEST_ASYNC || request->kind == GB_REQUEST_POOL};
+	struct gb_block block = {.size = call->size,
+				 .stream_ordered = call->kind == GB_CALL_ASYNC || call->kind == GB_CALL_POOL};
 	CUdevice device;
 
 	if (!gb_device_current(&block.context, &device))
-		return pass_through(request, dptr);
+		return pass_through(call, dptr);
 	block.device = (uint8_t)device;
 	if (gb_idle_note(block.context))
 		gb_moves_meet(device);
@@ -232,7 +230,7 @@ CUresult gb_allocate(struct gb_request *request, CUdeviceptr *dptr)
 	gb_place(&demand, &budget, rules, &placement);
 
 	gb_books_begin();
-	CUresult result = allocate_in_order(&placement, &block, request, budget.limit);
+	CUresult result = allocate_in_order(&placement, &block, call, budget.limit);
 	if (result == CUDA_ERROR_OUT_OF_MEMORY)
 		gb_books_tell_refusal();
 	refused.bytes = result && placement.refuses_once ? block.size : 0;

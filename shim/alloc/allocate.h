@@ -5,9 +5,9 @@
 #include "tier/tier.h"
 
 /* Serves the request from the first tier that can: placement -> account -> grant -> tier -> ledger, unwound in reverse where
- * a step fails. On success *dptr (and request->pitch) is set; on failure nothing is held and *dptr is untouched.
+ * a step fails. On success *dptr (and call->pitch) is set; on failure nothing is held and *dptr is untouched.
  * CUDA_ERROR_OUT_OF_MEMORY (2), exactly, when no tier has room; another error of the driver's is passed on as it is. */
-CUresult gb_allocate(struct gb_request *request, CUdeviceptr *dptr);
+CUresult gb_allocate(struct gb_call *call, CUdeviceptr *dptr);
 
 /* The program's own managed memory: the real call, and its bytes on the books. */
 CUresult gb_allocate_managed(CUdeviceptr *dptr, size_t size, unsigned int flags);

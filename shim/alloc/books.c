@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "ledger/account.h"
 #include "ledger/ledger.h"
-#include "lease/local.h"
+#include "lease/lease.h"
 #include "tier/tier.h"
 
 /* One refusal tells the user; a program that tries sizes until one fits need not tell of each. */
@@ -19,7 +19,7 @@ static enum gb_log_level refusal_level(void)
 
 static __thread struct {
 	uint64_t bytes; /* 0: nothing was refused */
-	uint64_t budget;
+	struct gb_lease_refusal lease;
 	bool over_limit;
 } refusal;
 
@@ -28,9 +28,28 @@ void gb_books_begin(void)
 	refusal.bytes = 0;
 }
 
+/* The reason, and what to do about it. */
+static const char *advice(const struct gb_lease_refusal *lease)
+{
+	if (!lease->by_daemon)
+		return "close something or lower GREENBOOST_HOST_RESERVE";
+	switch (lease->verdict) {
+	case GB_VERDICT_PRESSURE:
+		return "memory is critically short; close something (greenboost status names who holds it)";
+	case GB_VERDICT_PROCESS_CAP:
+		return "more than one process may have; the daemon's configuration says how much (lease.per_process)";
+	case GB_VERDICT_USER_CAP:
+		return "more than one user may have; end another program of yours, or raise lease.per_user in the daemon's configuration";
+	case GB_VERDICT_CGROUP:
+		return "this program's memory cgroup has no room; raise its limit";
+	default:
+		return "close something, or lower GREENBOOST_HOST_RESERVE or lease.reserve in the daemon's configuration";
+	}
+}
+
 void gb_books_tell_refusal(void)
 {
-	unsigned long long bytes = refusal.bytes;
+	unsigned long long bytes = refusal.bytes, budget = refusal.lease.budget_bytes;
 
 	if (!bytes)
 		return;
@@ -38,9 +57,8 @@ void gb_books_tell_refusal(void)
 		gb_log(refusal_level(), "admission", "refused %llu bytes of host memory: over GREENBOOST_HOST_LIMIT",
 		       bytes);
 	else
-		gb_log(refusal_level(), "admission",
-		       "refused %llu bytes of host memory: the machine can spare %llu; close something or lower GREENBOOST_HOST_RESERVE",
-		       bytes, (unsigned long long)refusal.budget);
+		gb_log(refusal_level(), "admission", "refused %llu bytes of host memory: %s can spare %llu; %s", bytes,
+		       refusal.lease.by_daemon ? "the daemon" : "the machine", budget, advice(&refusal.lease));
 }
 
 bool gb_books_grant(uint64_t host_bytes)
@@ -49,7 +67,7 @@ bool gb_books_grant(uint64_t host_bytes)
 		return true;
 	refusal.over_limit = !gb_account_reserve_host(host_bytes, gb_host_limit());
 	if (!refusal.over_limit) {
-		if (gb_local_acquire(host_bytes, &refusal.budget))
+		if (gb_lease_acquire(host_bytes, &refusal.lease))
 			return true;
 		gb_account_release_host(host_bytes);
 	}
@@ -59,14 +77,30 @@ bool gb_books_grant(uint64_t host_bytes)
 
 void gb_books_return_grant(uint64_t host_bytes)
 {
-	gb_books_settle(host_bytes);
+	if (!host_bytes)
+		return;
 	gb_account_release_host(host_bytes);
+	gb_lease_return(host_bytes);
 }
 
-void gb_books_settle(uint64_t host_bytes)
+/* The pages of the split tier are the driver's. */
+static uint64_t uncharged(enum gb_tier tier, uint64_t host_bytes)
+{
+	return tier == GB_TIER_SPLIT ? host_bytes : 0;
+}
+
+void gb_books_settle(enum gb_tier tier, uint64_t host_bytes)
 {
 	if (host_bytes)
-		gb_local_settle(host_bytes);
+		gb_lease_settle(host_bytes, uncharged(tier, host_bytes));
+}
+
+void gb_books_give_back(enum gb_tier tier, uint64_t host_bytes)
+{
+	if (!host_bytes)
+		return;
+	gb_account_release_host(host_bytes);
+	gb_lease_release(host_bytes, uncharged(tier, host_bytes));
 }
 
 /* The counter of a block's own tier: of a split block, its host memory. */
@@ -121,12 +155,11 @@ bool gb_books_enter(const struct gb_block *block, const struct gb_share *share)
 	if (gb_ledger_insert(block, &stale))
 		return false;
 	close_stale(&stale);
-	gb_books_settle(share->host);
+	gb_books_settle((enum gb_tier)block->tier, share->host);
 	gb_account_commit(block->device, (enum gb_tier)block->tier, own_bytes(block, share));
 	if (block->tier == GB_TIER_SPLIT) {
 		gb_account_took(block->device, GB_TIER_DEVICE);
 		gb_account_add_chunks(block->device, share);
-		gb_local_took_uncharged(share->host);
 	}
 	return true;
 }
@@ -137,10 +170,8 @@ void gb_books_close(const struct gb_block *block, const struct gb_share *share)
 	if (block->tier == GB_TIER_SPLIT) {
 		gb_account_cancel(block->device, GB_TIER_DEVICE, share->vram);
 		gb_account_remove_chunks(block->device, share);
-		gb_local_gave_back_uncharged(share->host);
 	}
-	if (share->host)
-		gb_account_release_host(share->host);
+	gb_books_give_back((enum gb_tier)block->tier, share->host);
 }
 
 void gb_books_restore(const struct gb_block *block)

@@ -15,8 +15,10 @@ void gb_books_begin(void);
 void gb_books_tell_refusal(void);
 /* The grant came to nothing. */
 void gb_books_return_grant(uint64_t host_bytes);
-/* The granted pages are taken. */
-void gb_books_settle(uint64_t host_bytes);
+/* The granted pages are taken, in that tier; settled ones are given back. Host memory that a block has when it is entered
+ * and closed is settled and given back with it. */
+void gb_books_settle(enum gb_tier tier, uint64_t host_bytes);
+void gb_books_give_back(enum gb_tier tier, uint64_t host_bytes);
 
 /* Reserves a block's bytes in the accounts of its device and tier: what lies in VRAM within the limit. False, and nothing
  * changed, over it. */

@@ -10,12 +10,11 @@
 #include "base/options.h"
 #include "driver/driver.h"
 #include "ledger/account.h"
-#include "lease/local.h"
+#include "lease/lease.h"
 #include "tier/split.h"
 #include "tier/tier.h"
 
 static _Atomic uint64_t totals[GB_DEVICES_MAX]; /* bytes of VRAM; 0: not asked yet */
-static _Atomic uint64_t host_total;             /* bytes of RAM; 0: not asked yet */
 static _Atomic uint64_t advertised_total;       /* host bytes reported on top, +1; 0: not decided yet */
 
 static uint64_t device_total(CUdevice device)
@@ -29,17 +28,6 @@ static uint64_t device_total(CUdevice device)
 		return 0;
 	atomic_store_explicit(&totals[device], total, memory_order_relaxed);
 	return total;
-}
-
-static uint64_t ram_total(void)
-{
-	uint64_t known = atomic_load_explicit(&host_total, memory_order_relaxed);
-
-	if (!known) {
-		known = gb_local_total();
-		atomic_store_explicit(&host_total, known, memory_order_relaxed);
-	}
-	return known;
 }
 
 /* The size that the user set, against this device's VRAM; `unset` if he set none. */
@@ -209,7 +197,7 @@ struct gb_budget gb_device_budget_now(CUdevice device)
 uint64_t gb_host_limit(void)
 {
 	const struct gb_size *option = &gb_options()->host_limit;
-	uint64_t limit = gb_size_resolve(option, option->is_share ? ram_total() : 0, UINT64_MAX);
+	uint64_t limit = gb_size_resolve(option, option->is_share ? gb_lease_total() : 0, UINT64_MAX);
 
 	if (option->is_set)
 		__atomic_store_n(&gb_account_page()->host_limit_bytes, limit, __ATOMIC_RELAXED);
@@ -222,7 +210,7 @@ static uint64_t host_room(void)
 	uint64_t limit = gb_host_limit();
 	uint64_t held = gb_account_host_bytes();
 	uint64_t own = held < limit ? limit - held : 0;
-	uint64_t budget = gb_local_budget();
+	uint64_t budget = gb_lease_budget();
 
 	return budget < own ? budget : own;
 }
@@ -236,7 +224,7 @@ static uint64_t decide_advertised_total(const struct gb_choice_or_size *option, 
 		return known - 1;
 	uint64_t total = room + gb_account_host_bytes();
 	if (option->choice < 0) {
-		uint64_t asked = gb_size_resolve(&option->size, option->size.is_share ? ram_total() : 0, 0);
+		uint64_t asked = gb_size_resolve(&option->size, option->size.is_share ? gb_lease_total() : 0, 0);
 		total = asked < total ? asked : total;
 	}
 	if (atomic_compare_exchange_strong(&advertised_total, &known, total + 1))

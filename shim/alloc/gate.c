@@ -1,14 +1,10 @@
 #include "alloc/gate.h"
 
-#include <errno.h>
-#include <limits.h>
-#include <linux/futex.h>
 #include <stdatomic.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/clock.h"
+#include "base/futex.h"
 
 /* Threads are spread over several counters, each on a cache line of its own, so that passing costs an uncontended add. */
 enum { SLOTS = 64 };
@@ -27,22 +23,6 @@ static __thread struct {
 	bool has_slot;
 } mine;
 
-static void wait_while(_Atomic uint32_t *word, uint32_t value, const struct timespec *timeout)
-{
-	int saved = errno;
-
-	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, timeout, NULL, 0);
-	errno = saved;
-}
-
-static void wake_all(_Atomic uint32_t *word)
-{
-	int saved = errno;
-
-	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
-	errno = saved;
-}
-
 static unsigned my_slot(void)
 {
 	if (!mine.has_slot) {
@@ -57,7 +37,7 @@ static void step_out(unsigned slot)
 	atomic_fetch_sub(&slots[slot].inside, 1);
 	if (__builtin_expect(atomic_load(&closed) != 0, 0)) {
 		atomic_fetch_add(&left_count, 1);
-		wake_all(&left_count);
+		gb_futex_wake_all(&left_count);
 	}
 }
 
@@ -71,7 +51,7 @@ void gb_gate_enter(void)
 	atomic_fetch_add(&slots[slot].inside, 1);
 	while (__builtin_expect(atomic_load(&closed) != 0, 0)) {
 		step_out(slot);
-		wait_while(&closed, 1, NULL);
+		gb_futex_wait(&closed, 1, NULL);
 		atomic_fetch_add(&slots[slot].inside, 1);
 	}
 }
@@ -106,9 +86,8 @@ bool gb_gate_close(uint64_t deadline_ns)
 		uint64_t now = gb_clock_ns();
 		if (now >= end)
 			break;
-		struct timespec timeout = {.tv_sec = (time_t)((end - now) / GB_NS_PER_S),
-					   .tv_nsec = (long)((end - now) % GB_NS_PER_S)};
-		wait_while(&left_count, seen, &timeout);
+		const struct timespec timeout = gb_timespec(end - now);
+		gb_futex_wait(&left_count, seen, &timeout);
 	}
 	gb_gate_open();
 	return false;
@@ -118,7 +97,7 @@ void gb_gate_open(void)
 {
 	mine.depth = 0;
 	atomic_store(&closed, 0);
-	wake_all(&closed);
+	gb_futex_wake_all(&closed);
 }
 
 void gb_gate_after_fork(void)

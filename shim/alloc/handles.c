@@ -16,7 +16,6 @@
 #include "driver/driver.h"
 #include "ledger/account.h"
 #include "ledger/handle_table.h"
-#include "lease/local.h"
 #include "policy/placement.h"
 #include "tier/chunk.h"
 #include "tier/tier.h"
@@ -118,9 +117,7 @@ static CUresult take(struct gb_handle *handle, const CUmemAllocationProp *asked,
 				 : gb_driver()->cuMemCreate(&value, handle->size, asked, 0);
 	if (result)
 		goto return_grant;
-	gb_books_settle(share.host);
-	if (handle->on_host)
-		gb_local_took_uncharged(share.host);
+	gb_books_settle((enum gb_tier)block.tier, share.host);
 	gb_account_commit(block.device, (enum gb_tier)block.tier, block.size);
 	handle->link.key = value;
 	return CUDA_SUCCESS;

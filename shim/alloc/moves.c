@@ -14,7 +14,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "ledger/account.h"
-#include "lease/local.h"
 #include "policy/returning.h"
 #include "tier/split.h"
 
@@ -75,7 +74,6 @@ static uint64_t demote(struct gb_split *split, uint64_t left)
 	struct gb_moved moved = move(split, left, false);
 
 	gb_account_moved_out(split->device, moved.bytes, moved.chunks);
-	gb_local_took_uncharged(moved.bytes);
 	return moved.bytes;
 }
 
@@ -104,6 +102,8 @@ static uint64_t demote_granted(CUdevice device, uint64_t bytes, uint64_t granted
 		return 0;
 	uint64_t would = walk(device, bytes, demotion_bytes);
 	uint64_t moved = would <= granted ? walk(device, bytes, demote) : 0;
+	/* Before another thread can free what now lies in host memory. */
+	gb_books_settle(GB_TIER_SPLIT, moved);
 	gb_gate_open();
 	return moved;
 }
@@ -126,8 +126,7 @@ static uint64_t grant_and_demote(CUdevice device, uint64_t bytes)
 	if (!granted || !gb_books_grant(granted))
 		return 0;
 	uint64_t moved = demote_granted(device, bytes, granted);
-	gb_books_settle(granted);
-	gb_account_release_host(granted - moved);
+	gb_books_return_grant(granted - moved);
 	return moved;
 }
 
@@ -176,8 +175,6 @@ static uint64_t bring_back(struct gb_split *split, uint64_t step)
 		return 0;
 	struct gb_moved moved = move(split, bytes, true);
 	gb_account_moved_in(split->device, bytes, moved.bytes, moved.chunks);
-	gb_local_gave_back_uncharged(moved.bytes);
-	gb_account_release_host(moved.bytes);
 	return moved.bytes;
 }
 
@@ -203,6 +200,7 @@ static void return_to(CUdevice device)
 		return;
 	uint64_t moved = bring_back_some(device);
 	gb_gate_open();
+	gb_books_give_back(GB_TIER_SPLIT, moved);
 	tell(device, moved, "vram");
 	if (moved) {
 		pthread_mutex_lock(&lock);

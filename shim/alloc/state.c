@@ -11,7 +11,7 @@
 #include "ledger/account.h"
 #include "ledger/handle_table.h"
 #include "ledger/ledger.h"
-#include "lease/local.h"
+#include "lease/lease.h"
 #include "tier/split.h"
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -25,7 +25,7 @@ static void after_fork_in_child(void)
 	gb_handles_after_fork();
 	gb_deferred_after_fork();
 	gb_capture_after_fork();
-	gb_local_after_fork();
+	gb_lease_after_fork_in_child();
 	gb_devices_after_fork();
 	gb_moves_after_fork();
 	gb_idle_after_fork();
@@ -36,7 +36,8 @@ static void after_fork_in_child(void)
 static void start(void)
 {
 	gb_account_publish();
-	pthread_atfork(NULL, NULL, after_fork_in_child);
+	gb_lease_start(gb_account_page_fd());
+	pthread_atfork(gb_lease_before_fork, gb_lease_after_fork_in_parent, after_fork_in_child);
 }
 
 void gb_state_start(void)

@@ -11,20 +11,20 @@ static bool is_drivers(const CUdeviceptr *dptr, size_t size, CUstream stream)
 
 static CUresult allocate(CUdeviceptr *dptr, size_t size, CUstream stream)
 {
-	struct gb_request request = {.kind = GB_REQUEST_ASYNC, .size = size, .stream = stream};
+	struct gb_call call = {.kind = GB_CALL_ASYNC, .size = size, .stream = stream};
 
 	if (is_drivers(dptr, size, stream))
 		return gb_driver()->cuMemAllocAsync(dptr, size, stream);
-	return gb_allocate(&request, dptr);
+	return gb_allocate(&call, dptr);
 }
 
 static CUresult allocate_from_pool(CUdeviceptr *dptr, size_t size, CUmemoryPool pool, CUstream stream)
 {
-	struct gb_request request = {.kind = GB_REQUEST_POOL, .size = size, .pool = pool, .stream = stream};
+	struct gb_call call = {.kind = GB_CALL_POOL, .size = size, .pool = pool, .stream = stream};
 
 	if (is_drivers(dptr, size, stream) || !pool)
 		return gb_driver()->cuMemAllocFromPoolAsync(dptr, size, pool, stream);
-	return gb_allocate(&request, dptr);
+	return gb_allocate(&call, dptr);
 }
 
 CUresult cuMemAllocAsync(CUdeviceptr *dptr, size_t size, CUstream stream)

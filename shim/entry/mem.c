@@ -5,11 +5,11 @@
 CUresult cuMemAlloc_v2(CUdeviceptr *dptr, size_t size)
 {
 	GB_ENTER(cuMemAlloc_v2, (dptr, size));
-	struct gb_request request = {.kind = GB_REQUEST_PLAIN, .size = size};
+	struct gb_call call = {.kind = GB_CALL_PLAIN, .size = size};
 
 	if (!dptr || size == 0)
 		return driver->cuMemAlloc_v2(dptr, size);
-	return gb_allocate(&request, dptr);
+	return gb_allocate(&call, dptr);
 }
 
 /* The pitch a row of `width` bytes gets outside VRAM: what textures and coalesced access want (cuda.h,
@@ -31,16 +31,15 @@ static size_t fallback_pitch(size_t width)
 CUresult cuMemAllocPitch_v2(CUdeviceptr *dptr, size_t *pitch, size_t width, size_t height, unsigned int element_size)
 {
 	GB_ENTER(cuMemAllocPitch_v2, (dptr, pitch, width, height, element_size));
-	struct gb_request request = {
-		.kind = GB_REQUEST_PITCH, .width = width, .height = height, .element_size = element_size};
+	struct gb_call call = {.kind = GB_CALL_PITCH, .width = width, .height = height, .element_size = element_size};
 	bool valid = dptr && pitch && width && height && (element_size == 4 || element_size == 8 || element_size == 16);
 
-	request.pitch = valid ? fallback_pitch(width) : 0;
-	if (!request.pitch || __builtin_mul_overflow(request.pitch, height, &request.size))
+	call.pitch = valid ? fallback_pitch(width) : 0;
+	if (!call.pitch || __builtin_mul_overflow(call.pitch, height, &call.size))
 		return driver->cuMemAllocPitch_v2(dptr, pitch, width, height, element_size);
-	CUresult result = gb_allocate(&request, dptr);
+	CUresult result = gb_allocate(&call, dptr);
 	if (result == CUDA_SUCCESS)
-		*pitch = request.pitch;
+		*pitch = call.pitch;
 	return result;
 }
 

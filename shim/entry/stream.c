@@ -1,5 +1,5 @@
 /* Captures begin and end here, and a call that waited for the device is the moment to give back what streams have done
- * with, and for chunks to return to VRAM. The real call's answer is the hook's answer, always.
+ * with, for chunks to return to VRAM, and to look after the lease. The real call's answer is the hook's answer, always.
  *
  * A capture begins inside the gate, and is in our list before the gate is left: whoever has closed the gate finds either
  * every capture in the list, or none begun. */
@@ -8,6 +8,7 @@
 #include "alloc/gate.h"
 #include "alloc/moves.h"
 #include "entry/entry.h"
+#include "lease/lease.h"
 
 static CUresult began(CUresult result, CUstream stream)
 {
@@ -27,6 +28,7 @@ static CUresult waited(CUresult result)
 {
 	gb_deferred_reap(false);
 	gb_moves_safe_point();
+	gb_lease_keep();
 	return result;
 }
 

@@ -2,14 +2,14 @@
 
 #include <fcntl.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/options.h"
+#include "lease/holding.h"
 #include "policy/host_memory.h"
 
 enum { TEXT_BYTES = 65536, PATH_BYTES = 1024 };
@@ -18,26 +18,15 @@ enum { TEXT_BYTES = 65536, PATH_BYTES = 1024 };
  * would otherwise spend its time reading. Other processes are no better known than that at any time. */
 #define READING_GOOD_MS 10
 
-static _Atomic uint64_t pending;
-static _Atomic uint64_t uncharged;
-
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards `reading`; a leaf */
 static struct {
-	int64_t taken_ms; /* 0: never */
+	uint64_t taken_ms; /* 0: never */
 	uint64_t left;    /* bytes that may be granted on its strength */
 } reading;
 
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 + 1;
-}
-
 static bool take_from_reading(uint64_t bytes)
 {
-	const int64_t now = now_ms();
+	const uint64_t now = gb_clock_coarse_ms();
 
 	pthread_mutex_lock(&lock);
 	bool enough = reading.taken_ms && now - reading.taken_ms < READING_GOOD_MS && bytes <= reading.left;
@@ -49,7 +38,7 @@ static bool take_from_reading(uint64_t bytes)
 
 static void renew_reading(uint64_t left)
 {
-	const int64_t now = now_ms();
+	const uint64_t now = gb_clock_coarse_ms();
 
 	pthread_mutex_lock(&lock);
 	reading.taken_ms = now;
@@ -156,7 +145,7 @@ static uint64_t cgroup_headroom(char *text)
 static uint64_t own_headroom(char *text)
 {
 	uint64_t headroom = cgroup_headroom(text);
-	uint64_t taken = atomic_load(&uncharged);
+	uint64_t taken = gb_holding_now().uncharged;
 
 	if (headroom == GB_BYTES_UNKNOWN)
 		return headroom;
@@ -175,40 +164,33 @@ static uint64_t budget_now(uint64_t pending_bytes)
 	return gb_host_budget(info.available, own_headroom(text), reserve, pending_bytes);
 }
 
-bool gb_local_acquire(uint64_t bytes, uint64_t *budget)
+static bool grant(uint64_t bytes, uint64_t others_pending, uint64_t *budget)
 {
-	/* Ours first, then the reading: of two threads that ask at once, at least the later reader sees the other's. */
-	uint64_t others = atomic_fetch_add(&pending, bytes);
-
 	if (take_from_reading(bytes))
 		return true;
-	*budget = budget_now(others);
-	if (bytes > *budget) {
-		gb_local_settle(bytes);
+	*budget = budget_now(others_pending);
+	if (bytes > *budget)
 		return false;
-	}
 	renew_reading(*budget - bytes);
 	return true;
 }
 
-void gb_local_settle(uint64_t bytes)
+bool gb_local_acquire(uint64_t bytes, uint64_t *budget)
 {
-	atomic_fetch_sub(&pending, bytes);
-}
+	/* Ours first, then the reading: of two threads that ask at once, at least the later reader sees the other's. */
+	uint64_t others = gb_holding_pend(bytes);
+	bool is_granted = grant(bytes, others, budget);
 
-void gb_local_took_uncharged(uint64_t bytes)
-{
-	atomic_fetch_add(&uncharged, bytes);
-}
-
-void gb_local_gave_back_uncharged(uint64_t bytes)
-{
-	atomic_fetch_sub(&uncharged, bytes);
+	if (is_granted)
+		gb_holding_hold(bytes);
+	else
+		gb_holding_unpend(bytes);
+	return is_granted;
 }
 
 uint64_t gb_local_budget(void)
 {
-	return budget_now(atomic_load(&pending));
+	return budget_now(gb_holding_now().pending);
 }
 
 uint64_t gb_local_total(void)
@@ -223,8 +205,6 @@ uint64_t gb_local_total(void)
 
 void gb_local_after_fork(void)
 {
-	atomic_store(&pending, 0);
-	atomic_store(&uncharged, 0);
 	lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
 	reading.taken_ms = 0;
 }

@@ -1,6 +1,5 @@
 #include "ledger/account.h"
 
-#include <fcntl.h>
 #include <stddef.h>
 #include <errno.h>
 #include <string.h>
@@ -8,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/block.h"
+#include "base/descriptor.h"
 
 _Static_assert((int)GB_TIER_COUNT <= (int)GB_TIERS_MAX, "a tier has no counters in the page");
 
@@ -17,6 +17,8 @@ static _Alignas(65536) union {
 	struct gb_page page;
 	char room[(sizeof(struct gb_page) + 65535) / 65536 * 65536]; /* whole pages on kernels with 64 KiB ones too */
 } counters;
+
+static int page_fd = -1; /* until published; nobody's in a forked child */
 
 struct gb_page *gb_account_page(void)
 {
@@ -35,17 +37,6 @@ static void describe_process(struct gb_page *page)
 		page->device[i].limit_bytes = UINT64_MAX;
 }
 
-/* A program may count on the lowest free descriptors: ours is moved out of their way, where there is room. */
-static int move_descriptor_up(int fd)
-{
-	int high = fcntl(fd, F_DUPFD_CLOEXEC, 512);
-
-	if (high < 0)
-		return fd;
-	close(fd);
-	return high;
-}
-
 void gb_account_publish(void)
 {
 	struct gb_page *page = gb_account_page();
@@ -54,12 +45,18 @@ void gb_account_publish(void)
 	int fd = memfd_create("greenboost", MFD_CLOEXEC);
 	if (fd < 0)
 		return;
-	fd = move_descriptor_up(fd);
+	fd = gb_descriptor_move_up(fd);
 	/* What is written through the descriptor is what lies in memory now; the mapping then takes its place. */
 	if (ftruncate(fd, (off_t)sizeof counters) || pwrite(fd, page, sizeof *page, 0) != (ssize_t)sizeof *page ||
 	    mmap(&counters, sizeof counters, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
 		close(fd);
-	/* Otherwise it stays open: /proc/PID/fd is where a reader finds the page. */
+	else /* it stays open: /proc/PID/fd is where a reader finds the page */
+		page_fd = fd;
+}
+
+int gb_account_page_fd(void)
+{
+	return page_fd;
 }
 
 static void raise_peak(struct gb_page_tier *tier, uint64_t bytes)
@@ -192,6 +189,7 @@ uint64_t gb_account_host_bytes(void)
 
 void gb_account_after_fork(void)
 {
+	page_fd = -1;
 	/* The page under the counters is the parent's: put memory of our own in its place before touching it. */
 	if (mmap(&counters, sizeof counters, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
 	    MAP_FAILED)

@@ -18,6 +18,9 @@
  * private memory. Once a process. */
 void gb_account_publish(void);
 
+/* The descriptor of the published page, or -1. The program may have closed it since. */
+int gb_account_page_fd(void);
+
 /* The page, for reading; and for the fields that are set once rather than counted. Never NULL. */
 struct gb_page *gb_account_page(void);
 

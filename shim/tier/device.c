@@ -8,20 +8,20 @@ static const char *why_not(CUdevice device)
 	return NULL;
 }
 
-static CUresult allocate(struct gb_block *block, struct gb_request *request)
+static CUresult allocate(struct gb_block *block, struct gb_call *call)
 {
 	const struct gb_driver *driver = gb_driver();
 
-	switch (request->kind) {
-	case GB_REQUEST_PLAIN:
-		return driver->cuMemAlloc_v2(&block->base, request->size);
-	case GB_REQUEST_PITCH:
-		return driver->cuMemAllocPitch_v2(&block->base, &request->pitch, request->width, request->height,
-						  request->element_size);
-	case GB_REQUEST_ASYNC:
-		return driver->cuMemAllocAsync(&block->base, request->size, request->stream);
-	case GB_REQUEST_POOL:
-		return driver->cuMemAllocFromPoolAsync(&block->base, request->size, request->pool, request->stream);
+	switch (call->kind) {
+	case GB_CALL_PLAIN:
+		return driver->cuMemAlloc_v2(&block->base, call->size);
+	case GB_CALL_PITCH:
+		return driver->cuMemAllocPitch_v2(&block->base, &call->pitch, call->width, call->height,
+						  call->element_size);
+	case GB_CALL_ASYNC:
+		return driver->cuMemAllocAsync(&block->base, call->size, call->stream);
+	case GB_CALL_POOL:
+		return driver->cuMemAllocFromPoolAsync(&block->base, call->size, call->pool, call->stream);
 	}
 	return CUDA_ERROR_INVALID_VALUE;
 }

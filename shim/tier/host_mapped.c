@@ -112,9 +112,9 @@ static CUresult allocate_pieces(struct gb_block *block, uint64_t piece)
 	return result;
 }
 
-static CUresult allocate(struct gb_block *block, struct gb_request *request)
+static CUresult allocate(struct gb_block *block, struct gb_call *call)
 {
-	(void)request;
+	(void)call;
 	return allocate_pieces(block, atomic_load_explicit(&piece_bytes[block->device], memory_order_relaxed));
 }
 

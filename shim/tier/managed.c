@@ -5,12 +5,12 @@
 #include "driver/driver.h"
 #include "tier/tier.h"
 
-static CUresult allocate(struct gb_block *block, struct gb_request *request)
+static CUresult allocate(struct gb_block *block, struct gb_call *call)
 {
 	const struct gb_driver *driver = gb_driver();
 	CUresult result = driver->cuMemAllocManaged(&block->base, block->size, CU_MEM_ATTACH_GLOBAL);
 
-	(void)request;
+	(void)call;
 	if (result)
 		return result;
 	result = driver->cuMemAdvise(block->base, block->size, CU_MEM_ADVISE_SET_PREFERRED_LOCATION, CU_DEVICE_CPU);

@@ -51,9 +51,9 @@ static void undo(struct gb_split *split, uint64_t bytes)
 }
 
 /* Maps the chunks in the order of addresses, so that what is mapped is one range at any time: *mapped bytes. */
-static CUresult map_chunks(struct gb_split *split, struct gb_request *request, uint64_t *mapped)
+static CUresult map_chunks(struct gb_split *split, struct gb_call *call, uint64_t *mapped)
 {
-	const struct gb_split_plan *plan = request->plan;
+	const struct gb_split_plan *plan = call->plan;
 	const CUmemLocation vram = {CU_MEM_LOCATION_TYPE_DEVICE, split->device};
 	CUmemLocation host;
 
@@ -64,7 +64,7 @@ static CUresult map_chunks(struct gb_split *split, struct gb_request *request, u
 		bool in_vram = gb_split_plan_in_vram(plan, i);
 		CUresult result = gb_chunk_map(split->base + *mapped, bytes, in_vram ? &vram : &host);
 		if (result == CUDA_ERROR_OUT_OF_MEMORY && in_vram)
-			request->vram_had = split->share.vram;
+			call->vram_had = split->share.vram;
 		if (result)
 			return result;
 		*mapped += bytes;
@@ -129,9 +129,9 @@ static CUresult grant_latecomers(struct gb_split *split)
 									    : gb_split_grant_access(split);
 }
 
-static CUresult fill_range(struct gb_split *split, struct gb_request *request, uint64_t *mapped)
+static CUresult fill_range(struct gb_split *split, struct gb_call *call, uint64_t *mapped)
 {
-	CUresult result = map_chunks(split, request, mapped);
+	CUresult result = map_chunks(split, call, mapped);
 
 	if (!result)
 		result = gb_split_grant_access(split);
@@ -145,10 +145,10 @@ static CUresult fill_range(struct gb_split *split, struct gb_request *request, u
 	return result;
 }
 
-static CUresult allocate(struct gb_block *block, struct gb_request *request)
+static CUresult allocate(struct gb_block *block, struct gb_call *call)
 {
 	GB_TIER_RELAXED();
-	struct gb_split *split = new_record(block, request->plan);
+	struct gb_split *split = new_record(block, call->plan);
 	uint64_t mapped = 0;
 
 	if (!split)
@@ -158,7 +158,7 @@ static CUresult allocate(struct gb_block *block, struct gb_request *request)
 		free(split);
 		return result;
 	}
-	result = fill_range(split, request, &mapped);
+	result = fill_range(split, call, &mapped);
 	if (result) {
 		undo(split, mapped);
 		free(split);
@@ -220,7 +220,7 @@ static const char *why_not(CUdevice device)
 	const uint64_t granularity = gb_chunk_granularity(device);
 	struct gb_block block = {.size = 4 * granularity, .device = (uint8_t)device};
 	struct gb_split_plan plan;
-	struct gb_request request = {.size = block.size, .plan = &plan};
+	struct gb_call call = {.size = block.size, .plan = &plan};
 	CUmemLocation host;
 
 	if (!granularity)
@@ -231,11 +231,11 @@ static const char *why_not(CUdevice device)
 						      .granularity = granularity,
 						      .vram = block.size / 2,
 						      .pattern = GB_PATTERN_INTERLEAVE});
-	CUresult result = allocate(&block, &request);
+	CUresult result = allocate(&block, &call);
 	if (result == CUDA_ERROR_OUT_OF_MEMORY) {
 		/* No VRAM for a trial of it: host chunks alone say whether the device reaches them. */
 		plan = gb_split_plan(&(struct gb_split_terms){.size = block.size, .granularity = granularity});
-		result = allocate(&block, &request);
+		result = allocate(&block, &call);
 	}
 	if (result)
 		return "reserving, mapping or access failed";

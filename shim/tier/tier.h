@@ -11,11 +11,11 @@
 #include "base/block.h"
 #include "policy/split_plan.h"
 
-enum gb_request_kind { GB_REQUEST_PLAIN, GB_REQUEST_PITCH, GB_REQUEST_ASYNC, GB_REQUEST_POOL };
+enum gb_call_kind { GB_CALL_PLAIN, GB_CALL_PITCH, GB_CALL_ASYNC, GB_CALL_POOL };
 
 /* What the program asked for, in the form in which the real call wants it. */
-struct gb_request {
-	enum gb_request_kind kind;
+struct gb_call {
+	enum gb_call_kind kind;
 	size_t size;                        /* bytes; PITCH: pitch x height as it would lie in a fallback tier */
 	size_t width, height;               /* PITCH: bytes a row, rows */
 	size_t pitch;                       /* PITCH: out, bytes from row to row; preset for the fallback tiers */
@@ -36,7 +36,7 @@ struct gb_tier_ops {
 	/* Takes block->size bytes, all of them, for block->device, and sets block->base and block->progress. On failure nothing is
 	 * held: CUDA_ERROR_OUT_OF_MEMORY lets the caller try the next tier, anything else is the program's answer.
 	 * On success all of its host pages are taken, not only promised. */
-	CUresult (*alloc)(struct gb_block *block, struct gb_request *request);
+	CUresult (*alloc)(struct gb_block *block, struct gb_call *call);
 
 	/* Gives it back; work that uses it must be complete. On failure block->progress says what is left, and the call may
 	 * be repeated. */

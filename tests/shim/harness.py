@@ -18,6 +18,8 @@ PROGRAMS = Path(__file__).parent / "programs"
 SANITIZER_RUNTIME = os.environ.get("GREENBOOST_TEST_RUNTIME", "")
 # How often one call is made to fail where a test goes through all of them: under a sanitizer a run costs four times as much.
 FAILURES_OF_A_CALL = 3 if SANITIZER_RUNTIME else 8
+# No daemon of this machine's is asked: a test that wants one names its socket.
+NO_DAEMON = "/nonexistent/greenboost/lease.sock"
 HELD = ("device_bytes", "host_bytes", "registered_bytes", "managed_bytes", "vmm_handles_bytes", "reserved_va_bytes")
 
 
@@ -78,6 +80,7 @@ def environment(shim: bool = True, **settings: str) -> dict[str, str]:
     env = {key: value for key, value in os.environ.items() if not key.startswith(("GREENBOOST_", "FAKECUDA_"))}
     env["LD_LIBRARY_PATH"] = str(FAKE_DRIVER)
     env["PYTHONPATH"] = str(PROGRAMS)
+    env["GREENBOOST_SOCKET"] = NO_DAEMON
     env.setdefault("ASAN_OPTIONS", "detect_leaks=0")
     preload = [SANITIZER_RUNTIME, str(SHIM) if shim else ""]
     env["LD_PRELOAD"] = ":".join(filter(None, preload))

@@ -26,6 +26,11 @@ HEADERS = (
     "ledger/ledger.h",
     "ledger/handle_table.h",
     "ledger/account.h",
+    "base/descriptor.h",
+    "lease/holding.h",
+    "lease/wire.h",
+    "lease/turn.h",
+    "lease/daemon.h",
     "alloc/gate.h",
     "entry/hooks.h",
 )
