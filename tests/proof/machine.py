@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,3 +187,12 @@ def hog(bytes_per_s: float, group: Group) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-S", "-c", HOG, str(bytes_per_s)], preexec_fn=group.enter, stdin=subprocess.PIPE
     )
+
+
+def until_equal(expected: Any, read: Callable[[], Any]) -> None:
+    """Waits for what must come about: a daemon's answer may be some ms old, and who lost it looks once a second."""
+    for _ in range(600):
+        if (got := read()) == expected:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"{got} is not {expected}")

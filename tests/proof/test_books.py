@@ -8,15 +8,13 @@ import os
 import random
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 from harness import SANITIZER_RUNTIME, environment
-from machine import Daemon, daemon
+from machine import Daemon, daemon, until_equal
 
 from greenboost_py.base.sysroot import SysRoot
 from greenboost_py.sensors.programs import read_programs
@@ -95,15 +93,6 @@ class Programs:
         return held
 
 
-def until_equal(expected: Any, read: Callable[[], Any]) -> None:
-    """Waits for what must come about: a program that lost its daemon looks for another once a second."""
-    for _ in range(600):
-        if (got := read()) == expected:
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"{got} is not {expected}")
-
-
 def check(programs: Programs, broker: Daemon) -> None:
     programs.tell("still")
     held = programs.held()
@@ -115,11 +104,16 @@ def check(programs: Programs, broker: Daemon) -> None:
         return {each["pid"]: (each["held_bytes"], each["pending_bytes"]) for each in leases if each["held_bytes"]}
 
     until_equal(expected, booked)
+    until_equal((sum(held.values()), 0), lambda: sums(broker, "held_bytes", "pending_bytes"))
     leases = broker.status()["leases"]
-    assert leases["held_bytes"] == sum(held.values()) and leases["pending_bytes"] == 0
     descriptors = len(os.listdir(f"/proc/{broker.process.pid}/fd"))
     assert descriptors <= 20 + 3 * leases["clients"], f"{descriptors} descriptors for {leases['clients']} clients"
     programs.tell("go")
+
+
+def sums(broker: Daemon, *names: str) -> tuple[int, ...]:
+    leases = broker.status()["leases"]
+    return tuple(leases[name] for name in names)
 
 
 @pytest.mark.parametrize("rounds", [30, pytest.param(500, marks=pytest.mark.soak)])
@@ -142,4 +136,4 @@ def test_books_balance_whoever_is_killed(tmp_path: Path, rounds: int) -> None:
                 check(programs, brokers[-1])
         programs.end()
         programs.running.clear()
-        until_equal((0, 0), lambda: tuple(brokers[-1].status()["leases"][name] for name in ("clients", "held_bytes")))
+        until_equal((0, 0), lambda: sums(brokers[-1], "clients", "held_bytes"))
