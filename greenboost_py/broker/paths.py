@@ -51,9 +51,12 @@ def server_place(environment: Mapping[str, str], euid: int) -> SocketPlace:
 
 
 def client_paths(environment: Mapping[str, str]) -> tuple[Path, ...]:
-    """Where a client looks for the daemon, in this order; what is not absolute is left out."""
+    """Where a client looks for the daemon, in this order; what is not absolute is left out.
+
+    $GREENBOOST_SOCKET leaves no other place, as in the shim (lease/daemon.c).
+    """
     named, own = environment.get(SOCKET_VARIABLE, ""), environment.get("XDG_RUNTIME_DIR", "")
-    paths = (Path(named), _SYSTEM_PATH, Path(own) / "greenboost" / _NAME)
+    paths = (Path(named),) if named else (_SYSTEM_PATH, Path(own) / "greenboost" / _NAME)
     return tuple(path for path in paths if path.is_absolute())
 
 

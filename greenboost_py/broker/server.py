@@ -112,13 +112,17 @@ class LeaseServer:
         """Who holds what; not to be changed from outside."""
         return self._desk.books
 
-    def leases(self, uid: int | None = None) -> tuple[Lease, ...]:
-        """Every client, or a user's, with its page as it is now; to be asked on the loop."""
-        return tuple(
-            _lease(holding, self._connections[number])
-            for number, holding in self._desk.books.holdings()
-            if uid is None or holding.uid == uid
-        )
+    def leases(self, uid: int | None = None, at_most: int | None = None) -> tuple[Lease, ...]:
+        """Every client, or a user's, with its page as it is now; to be asked on the loop.
+
+        Args:
+            uid: the user; None: everybody.
+            at_most: no more than so many, those that hold most; reading a page takes 0.6 ms.
+        """
+        found = [pair for pair in self._desk.books.holdings() if uid is None or pair[1].uid == uid]
+        if at_most is not None and len(found) > at_most:
+            found = sorted(found, key=lambda pair: -pair[1].held_bytes)[:at_most]
+        return tuple(_lease(holding, self._connections[number]) for number, holding in found)
 
     def _accept(self) -> None:
         try:

@@ -1,7 +1,8 @@
-"""`greenboost status`: what lies in which tier, from the pages that the programs show."""
+"""`greenboost status`: how short memory is, by the daemon, and what lies in which tier, by the programs' own pages."""
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -10,46 +11,81 @@ from greenboost_py.base.abi import DeviceUse
 from greenboost_py.base.errors import GreenboostError
 from greenboost_py.base.sysroot import SysRoot
 from greenboost_py.base.units import format_size
+from greenboost_py.broker.client import find_status
+from greenboost_py.cli import status_daemon
 from greenboost_py.sensors.programs import Program, ProgramsReading, read_programs
 
 _ROW = "{:>7}  {:<18}  {:>3}  {:<11}  {:>9}  {:>9}  {:>7}"
 
+DAEMON_DEADLINE_S = 2.0
+"""A daemon answers within milliseconds; one that is stopped must not stop us."""
 
-@click.command(epilog="Nothing running under GreenBoost is not an error: exit code 0.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: sizes in bytes, null for no limit.")
+
+@click.command(
+    epilog="Nothing running under GreenBoost is not an error, and no daemon is none: exit code 0. What cannot be read,"
+    " and a daemon that does not answer, is a line on stderr, and exit code 1."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: sizes in bytes, null for no limit and no daemon.")
 @click.option(
     "--pid", type=click.IntRange(min=1), metavar="PID", help="Only this process; it must run under GreenBoost."
 )
 def command(as_json: bool, pid: int | None) -> int:
-    """Show what lies in which tier, by program and device.
+    """Show how short memory is, and what lies in which tier, by program and device.
 
-    The figures are the programs' own, so no daemon is needed. Root sees everybody's programs, others see their own.
+    The programs' figures are their own, so no daemon is needed for them. Root sees everybody's programs, others see
+    their own.
     """
     user = os.geteuid()
     reading = read_programs(SysRoot(), None if user == 0 else user, pid)
-    if pid is not None and not reading.programs and not reading.errors:
-        raise GreenboostError(f"process {pid} is not running under GreenBoost, or has not used CUDA yet")
-    click.echo(to_json(reading) if as_json else to_text(reading))
-    for error in reading.errors:
-        click.echo(f"greenboost: {error}", err=True)
-    return 1 if reading.errors else 0
+    report, unseen, machine, errors = None, [], [status_daemon.ABSENT], [*reading.errors]
+    try:
+        report = find_status(os.environ, DAEMON_DEADLINE_S)
+        if report is not None:
+            unseen = status_daemon.unseen_programs(report, {program.pid for program in reading.programs})
+            machine = status_daemon.lines(report)
+    except GreenboostError as error:
+        errors.append(error)
+        machine = []
+    if pid is not None:
+        unseen, machine = [each for each in unseen if each["pid"] == pid], []
+        if not reading.programs and not reading.errors and not unseen:
+            raise GreenboostError(f"process {pid} is not running under GreenBoost, or has not used CUDA yet")
+    if as_json:
+        click.echo(to_json(reading, report))
+    else:
+        click.echo("\n".join([*machine, *([""] if machine else []), to_text(reading, unseen)]))
+    for problem in errors:
+        click.echo(f"greenboost: {problem}", err=True)
+    return 1 if errors else 0
 
 
-def to_text(reading: ProgramsReading) -> str:
-    """The table for people, at most 80 columns wide."""
-    if not reading.programs:
+def to_text(reading: ProgramsReading, unseen: Sequence[Mapping[str, Any]] = ()) -> str:
+    """The table for people, at most 80 columns wide.
+
+    Args:
+        reading: the programs with a page.
+        unseen: those that only the daemon knows, from `status_daemon.unseen_programs`.
+    """
+    if not reading.programs and not unseen:
         return "No program is running under GreenBoost."
     lines = [_ROW.format("PID", "PROGRAM", "GPU", "TIER", "HELD", "PEAK", "BLOCKS")]
     for program in reading.programs:
         lines += _program_lines(program)
+    for each in unseen:
+        sizes = format_size(each["held_bytes"]), format_size(each["peak_bytes"])
+        lines.append(_ROW.format(each["pid"] or "-", _short(each["program"]), "-", "leased", *sizes, ""))
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _short(name: str) -> str:
+    """A program's name as it fits its column. It is the program's to choose: only plain text reaches the terminal."""
+    plain = "".join(character if character.isprintable() else "?" for character in name)
+    return plain if len(plain) <= 18 else plain[:17] + "…"
 
 
 def _program_lines(program: Program) -> list[str]:
     page = program.page
-    # The name is the program's to choose: what is no plain text must not reach the terminal.
-    name = "".join(character if character.isprintable() else "?" for character in page.program)
-    head = (str(program.pid), name if len(name) <= 18 else name[:17] + "…")
+    head = (str(program.pid), _short(page.program))
     lines = []
     for device in page.devices:
         gpu = str(device.ordinal)
@@ -82,10 +118,16 @@ def _notes(device: DeviceUse) -> list[str]:
     return notes
 
 
-def to_json(reading: ProgramsReading) -> str:
-    """The same for programs: an object with `programs` and `errors`; devices that were never used are left out."""
+def to_json(reading: ProgramsReading, report: Mapping[str, Any] | None = None) -> str:
+    """The same for programs: an object with `programs`, `errors` and `daemon`; devices never used are left out.
+
+    Args:
+        reading: the programs with a page.
+        report: the daemon's, as it is; None: there is none.
+    """
     programs = [_program_object(program) for program in reading.programs]
-    return json.dumps({"programs": programs, "errors": [str(error) for error in reading.errors]}, indent=2)
+    errors = [str(error) for error in reading.errors]
+    return json.dumps({"programs": programs, "errors": errors, "daemon": report}, indent=2)
 
 
 def _program_object(program: Program) -> dict[str, Any]:

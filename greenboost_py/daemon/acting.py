@@ -19,6 +19,9 @@ from greenboost_py.sensors.ram import read_ram
 NOTICE_PRIORITY, WARNING_PRIORITY = 5, 4
 """Source: syslog(3)."""
 
+FORGET_ERROR_S = 60.0
+"""What could not be read is news again when it has been well for so long."""
+
 
 class Acting:
     """Acts on looks, as one configuration says; another configuration is another one of these.
@@ -29,7 +32,6 @@ class Acting:
         watch: where holders are found.
         journal: where everything that is done is written.
         environment: the daemon's own.
-        ram_total_bytes: all the RAM there is.
         pid: the daemon's.
     """
 
@@ -40,34 +42,40 @@ class Acting:
         watch: Watch,
         journal: Journal,
         environment: Mapping[str, str],
-        ram_total_bytes: int,
         pid: int,
     ) -> None:
         self._root, self._config, self._watch, self._journal = root, config, watch, journal
+        self._pid = pid
         self._delivery = Delivery(root, config, journal, environment)
-        self._ttm = TtmLimit(root, config.ttm, ram_total_bytes)
-        self._terminator = Terminator(root, config.terminate, ram_total_bytes, pid)
-        self._said_errors: frozenset[str] = frozenset()
-
-    def start(self) -> None:
-        """Does what is to be done once."""
-        self._say(self._ttm.start())
+        self._ttm: TtmLimit | None = None
+        self._terminator: Terminator | None = None
+        self._errors_at_s: dict[str, float] = {}
 
     def act(self, view: View) -> None:
         """Does what a look asks for. Nothing here waits."""
+        self._say_errors(view)
         self._delivery.show(view, self._watch.holders_of)
         ram = next((each for each in view.assessments if each.sample.resource == "ram"), None)
         if ram is not None:
-            self._say(self._ttm.look(ram.level, view.gpu_host_bytes, ram.sample.at_s))
+            self._limit_drivers(ram, view.gpu_host_bytes)
             self._terminate(ram)
-        self._say_errors(view)
 
     async def stop(self) -> None:
         """Puts back what was changed, and ends what is under way."""
-        self._say(self._ttm.stop())
+        if self._ttm is not None:
+            self._say(self._ttm.stop())
         await self._delivery.close()
 
+    def _limit_drivers(self, ram: Assessment, gpu_host_bytes: int) -> None:
+        """Sets the configured limit at the first look that knows RAM, for it may be a share of that."""
+        if self._ttm is None:
+            self._ttm = TtmLimit(self._root, self._config.ttm, ram.sample.total_bytes)
+            self._say(self._ttm.start())
+        self._say(self._ttm.look(ram.level, gpu_host_bytes, ram.sample.at_s))
+
     def _terminate(self, ram: Assessment) -> None:
+        if self._terminator is None:
+            self._terminator = Terminator(self._root, self._config.terminate, ram.sample.total_bytes, self._pid)
         if not self._terminator.is_due(ram.level, ram.since_s, ram.sample.at_s):
             return
         said = self._terminator.act(ram.since_s, ram.sample.at_s, self._find_holders, self._ram_level_now)
@@ -92,7 +100,11 @@ class Acting:
             self._journal.line(line, priority)
 
     def _say_errors(self, view: View) -> None:
-        """A sensor's error is said when it comes, not at every look."""
-        errors = frozenset(str(error) for error in view.snapshot.errors)
-        self._say(sorted(errors - self._said_errors), WARNING_PRIORITY)
-        self._said_errors = errors
+        """What cannot be read is said when it comes, not at every look, whatever is read there instead each time."""
+        now_s = view.snapshot.at_s
+        recent = {what: at_s for what, at_s in self._errors_at_s.items() if now_s - at_s < FORGET_ERROR_S}
+        for error in view.snapshot.errors:
+            what = error.path if isinstance(error, SensorError) else str(error)
+            self._say([] if what in recent else [str(error)], WARNING_PRIORITY)
+            recent[what] = now_s
+        self._errors_at_s = recent

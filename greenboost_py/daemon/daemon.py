@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from greenboost_py.actions.journal import Journal
 from greenboost_py.base import config_file
-from greenboost_py.base.config import Config
+from greenboost_py.base.config import Config, PollConfig
 from greenboost_py.base.errors import GreenboostError
 from greenboost_py.base.sysroot import SysRoot
 from greenboost_py.base.units import format_size
@@ -18,7 +18,7 @@ from greenboost_py.broker.readings import Sources
 from greenboost_py.broker.server import LeaseServer
 from greenboost_py.daemon.acting import Acting
 from greenboost_py.daemon.metrics import Figures, MetricsServer
-from greenboost_py.daemon.report import report
+from greenboost_py.daemon.report import PROGRAMS_MAX, ROOT, report
 from greenboost_py.daemon.view import View
 from greenboost_py.daemon.watch import Watch
 from greenboost_py.pressure.levels import Level
@@ -31,7 +31,16 @@ ERROR_PRIORITY, WARNING_PRIORITY, INFO_PRIORITY = 3, 4, 6
 """Source: syslog(3)."""
 
 _HOLDERS_GOOD_S = 1.0
-"""Who asks for the status more often sees the same holders: a look at every process takes 15 ms."""
+"""Who asks for the status more often sees the same holders: a look at every process takes 15 ms, or..."""
+
+_HOLDERS_DUTY = 20.0
+"""... if it takes longer, for so many times as long: nobody makes the daemon look at nothing else."""
+
+_AT_START = ("psi", "nvml", "nvml_deadline_s")
+"""Keys of [poll] that another configuration does not change while the daemon runs."""
+
+_DUTY = 4.0
+"""A user's answer is good for so many times as long as it took to make."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +60,19 @@ class Setting:
     config_path: str
     config_required: bool
     environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """A user's status.
+
+    Attributes:
+        text: JSON.
+        good_until_s: in seconds of the monotonic clock.
+    """
+
+    text: bytes
+    good_until_s: float
 
 
 class _Polled:
@@ -75,6 +97,7 @@ class Daemon:
 
     def __init__(self, setting: Setting, config: Config, journal: Journal) -> None:
         self._setting, self._config, self._journal = setting, config, journal
+        self._poll_at_start = config.poll
         self._nvml = NvmlSource(config.poll.nvml_deadline_s) if config.poll.nvml else None
         self._watch = Watch(
             setting.root, config, None if self._nvml is None else _Polled(self._nvml), self._client_groups
@@ -82,7 +105,8 @@ class Daemon:
         self._server: LeaseServer | None = None
         self._metrics: MetricsServer | None = None
         self._acting: Acting | None = None
-        self._holders_at_s = float("-inf")
+        self._holders_good_until_s = float("-inf")
+        self._answers: dict[int, _Answer] = {}
 
     def start(self) -> None:
         """Begins to listen; needs a running event loop.
@@ -104,9 +128,9 @@ class Daemon:
             self._metrics = self._open_metrics(self._config)
         except GreenboostError:
             self._server.close()
+            self._server = None
             raise
         self._acting = self._new_acting(self._config)
-        self._acting.start()
 
     def look(self) -> View:
         """Looks once, and acts on it."""
@@ -137,8 +161,8 @@ class Daemon:
         self._watch.configure(config)
         self._server.configure(config.lease)
         self._acting = self._new_acting(config)
-        self._acting.start()
         self._journal.line("the configuration was read anew", INFO_PRIORITY)
+        self._say_what_waits(config.poll)
 
     async def stop(self) -> None:
         """Ends everything; the leases of programs that run are theirs to tell the next daemon."""
@@ -162,7 +186,8 @@ class Daemon:
             text += f"; {worst.sample.resource} {worst.level.name}"
         if self._server is not None and len(self._server.books):
             held_bytes, _ = self._server.books.totals()
-            text += f"; {len(self._server.books)} programs lease {format_size(held_bytes)}"
+            count = len(self._server.books)
+            text += f"; {'1 program leases' if count == 1 else f'{count} programs lease'} {format_size(held_bytes)}"
         return text
 
     def _ram_level(self) -> Level:
@@ -175,26 +200,36 @@ class Daemon:
         return [path for _, holding in self._server.books.holdings() for path in holding.groups]
 
     def _status(self, uid: int) -> bytes:
+        """What a user is answered. Whoever asks in a loop takes a fifth of the daemon's time at most."""
         now_s = time.monotonic()
-        if now_s - self._holders_at_s > _HOLDERS_GOOD_S:
-            self._watch.find_holders()
-            self._holders_at_s = now_s
+        answers = {asker: answer for asker, answer in self._answers.items() if now_s < answer.good_until_s}
+        if uid not in answers:
+            text = self._report(uid, now_s)
+            end_s = time.monotonic()
+            answers[uid] = _Answer(text, end_s + _DUTY * (end_s - now_s))
+        self._answers = answers
+        return answers[uid].text
+
+    def _report(self, uid: int, now_s: float) -> bytes:
         assert self._server is not None  # it is who asks
-        leases, counters = self._server.leases(), self._server.counters
-        return json.dumps(report(self._watch.view, self._watch.holders, leases, counters, uid, os.getpid())).encode()
+        if now_s >= self._holders_good_until_s:
+            self._watch.find_holders()
+            took_s = time.monotonic() - now_s
+            self._holders_good_until_s = now_s + max(_HOLDERS_GOOD_S, _HOLDERS_DUTY * took_s)
+        leases = self._server.leases(None if uid == ROOT else uid, PROGRAMS_MAX)
+        books, counters = self._server.books, self._server.counters
+        answer = report(self._watch.view, self._watch.holders, leases, books, counters, uid, os.getpid())
+        return json.dumps(answer).encode()
+
+    def _say_what_waits(self, poll: PollConfig) -> None:
+        """What is made at the start is not made anew."""
+        names = [name for name in _AT_START if getattr(poll, name) != getattr(self._poll_at_start, name)]
+        if names:
+            self._journal.line(f"[poll] {', '.join(names)}: counts from the daemon's next start", WARNING_PRIORITY)
 
     def _new_acting(self, config: Config) -> Acting:
-        ram = read_ram(self._setting.root)
-        total_bytes = 0 if ram is None else ram.total_bytes
-        return Acting(
-            self._setting.root,
-            config,
-            self._watch,
-            self._journal,
-            self._setting.environment,
-            total_bytes,
-            os.getpid(),
-        )
+        setting = self._setting
+        return Acting(setting.root, config, self._watch, self._journal, setting.environment, os.getpid())
 
     def _open_metrics(self, config: Config) -> MetricsServer | None:
         server = self._server

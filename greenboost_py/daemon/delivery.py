@@ -11,6 +11,7 @@ from greenboost_py.actions.journal import Journal
 from greenboost_py.actions.limiter import Limiter
 from greenboost_py.actions.users import read_users
 from greenboost_py.base.config import Config
+from greenboost_py.base.errors import SensorError
 from greenboost_py.base.sysroot import SysRoot
 from greenboost_py.daemon.view import View
 from greenboost_py.pressure.levels import Assessment, Level
@@ -61,7 +62,7 @@ class Delivery:
         self._root, self._journal, self._environment = root, journal, environment
         self._signaller = Signaller()
         self._hooks = Hooks(config.hooks)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[str | None]] = set()
         notify = config.notify
 
         def is_for_people(resource: str) -> bool:
@@ -107,12 +108,16 @@ class Delivery:
     def _follow(self, telling: Coroutine[None, None, str | None] | None) -> None:
         if telling is None:
             return
-        task = asyncio.get_running_loop().create_task(self._finish(telling))
+        task = asyncio.get_running_loop().create_task(telling)
         self._tasks.add(task)  # the loop itself keeps only a weak reference
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._finish)
 
-    async def _finish(self, telling: Coroutine[None, None, str | None]) -> None:
-        problem = await telling
+    def _finish(self, task: asyncio.Task[str | None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        problem = task.result() if error is None else f"an alert was not told: {error!r}"
         if problem is not None:
             self._journal.line(problem, priority=5)
 
@@ -120,10 +125,17 @@ class Delivery:
         self._journal.alert(alert)
 
     def _signal(self, alert: Alert) -> Coroutine[None, None, str | None]:
-        return self._signaller.send(dbus_signal.plan(alert, read_users(self._root)), self._environment)
+        return self._signaller.send(dbus_signal.plan(alert, self._users()), self._environment)
 
     def _wall(self, alert: Alert) -> Coroutine[None, None, str | None]:
-        return wall.write(wall.text(alert, read_users(self._root)), self._environment)
+        return wall.write(wall.text(alert, self._users()), self._environment)
 
     def _run_hook(self, alert: Alert) -> Coroutine[None, None, str | None]:
         return self._hooks.run(alert, self._environment)
+
+    def _users(self) -> dict[int, str]:
+        """Names for the text; without them it has numbers, which is no reason to tell nobody."""
+        try:
+            return read_users(self._root)
+        except SensorError:
+            return {}

@@ -4,6 +4,7 @@ look -> judge -> act -> feed the watchdog -> wait: for the time, a stall of the 
 """
 
 import asyncio
+import math
 import os
 import signal
 import time
@@ -70,12 +71,16 @@ class _Loop:
             elif view.snapshot.ram is not None:
                 self._notifier.alive(daemon.state_line())
             is_stalling = time.monotonic() - self._stalled_at_s < STALL_LASTS_S
-            await self._pause(daemon.next_look_s(is_stalling))
+            await self._pause(min(daemon.next_look_s(is_stalling), self._longest_pause_s()))
             if self._wants_reload:
                 self._wants_reload = False
                 self._notifier.reloading()
                 await daemon.reload()
                 self._notifier.ready(daemon.state_line())
+
+    def _longest_pause_s(self) -> float:
+        """Each look feeds the watchdog, which bites whoever looks less often than it asks for. Source: sd_notify(3)."""
+        return math.inf if self._notifier.watchdog_s is None else self._notifier.watchdog_s / 2
 
     async def _pause(self, seconds: float) -> None:
         try:

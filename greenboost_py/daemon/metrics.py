@@ -4,6 +4,7 @@ Source: prometheus.io/docs/practices/naming.
 """
 
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -123,17 +124,21 @@ class MetricsServer:
     """
 
     def __init__(self, listen: str, figures: Figures) -> None:
-        from prometheus_client import CollectorRegistry, start_http_server
+        from prometheus_client import CollectorRegistry
+
+        from greenboost_py.daemon import metrics_http
 
         match = _LISTEN.fullmatch(listen)
         assert match is not None  # the configuration has been checked
         registry = CollectorRegistry()
         registry.register(figures)
         try:
-            self._server, self._thread = start_http_server(int(match[2]), match[1], registry)
+            self._server = metrics_http.open_server(match[1], int(match[2]), registry)
         except (OSError, OverflowError) as error:
             raise GreenboostError(f'[metrics] listen = {listen!r}: {error}; choose another, or "" for none') from error
         self.port: int = self._server.server_port
+        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
         """Stops serving."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from greenboost_py import __version__
+from greenboost_py.broker.books import Books
 from greenboost_py.broker.leases import Counters
 from greenboost_py.broker.server import Lease
 from greenboost_py.daemon.view import View
@@ -14,11 +15,15 @@ ROOT = 0
 
 HOLDERS_MAX = 10
 
+PROGRAMS_MAX = 64
+"""So many leases are shown one by one: who asks again and again must not keep the daemon from leasing."""
+
 
 def report(
     view: View | None,
     holders: Sequence[Holder],
     leases: Sequence[Lease],
+    books: Books,
     counters: Counters,
     uid: int,
     pid: int,
@@ -28,7 +33,8 @@ def report(
     Args:
         view: the newest look; None before the first.
         holders: who holds memory.
-        leases: of every client.
+        leases: those to show one by one, if they are the asker's or root asks.
+        books: of all leases.
         counters: what the lease server counts.
         uid: who asks; root sees the programs of all, others their own, and of the rest the sum.
         pid: the daemon's.
@@ -39,7 +45,7 @@ def report(
         "resources": [] if view is None else [_resource(each) for each in view.assessments],
         "ram": _ram(view),
         "holders": _holders(holders, uid),
-        "leases": _leases(leases, counters, uid),
+        "leases": _leases(leases, books, counters, uid),
         "errors": [] if view is None else [str(error) for error in view.snapshot.errors],
     }
 
@@ -87,12 +93,13 @@ def _holder(holder: Holder, uid: int) -> dict[str, Any]:
     }
 
 
-def _leases(leases: Sequence[Lease], counters: Counters, uid: int) -> dict[str, Any]:
+def _leases(leases: Sequence[Lease], books: Books, counters: Counters, uid: int) -> dict[str, Any]:
     shown = [lease for lease in leases if uid in (ROOT, lease.holding.uid)]
+    held_bytes, pending_bytes = books.totals()
     return {
-        "clients": len(leases),
-        "held_bytes": sum(lease.holding.held_bytes for lease in leases),
-        "pending_bytes": sum(lease.holding.pending_bytes for lease in leases),
+        "clients": len(books),
+        "held_bytes": held_bytes,
+        "pending_bytes": pending_bytes,
         "granted": counters.granted,
         "refused": {verdict.name.lower(): count for verdict, count in counters.refused.items() if count},
         "programs": [_lease(lease) for lease in shown],

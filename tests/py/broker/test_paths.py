@@ -49,12 +49,10 @@ def test_server_place_without_a_usable_one_is_an_error(environment: dict[str, st
     [
         ({}, [SYSTEM]),
         (OWN, [SYSTEM, Path("/run/user/1000/greenboost/lease.sock")]),
-        (
-            OWN | {"GREENBOOST_SOCKET": "/tmp/s"},
-            [Path("/tmp/s"), SYSTEM, Path("/run/user/1000/greenboost/lease.sock")],
-        ),
+        (OWN | {"GREENBOOST_SOCKET": "/tmp/s"}, [Path("/tmp/s")]),
         ({"GREENBOOST_SOCKET": "", "XDG_RUNTIME_DIR": ""}, [SYSTEM]),
-        ({"GREENBOOST_SOCKET": "s", "XDG_RUNTIME_DIR": "run"}, [SYSTEM]),
+        ({"XDG_RUNTIME_DIR": "run"}, [SYSTEM]),
+        (OWN | {"GREENBOOST_SOCKET": "s"}, []),
     ],
 )
 def test_client_paths_are_in_order(environment: dict[str, str], paths: list[Path]) -> None:

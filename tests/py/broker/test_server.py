@@ -138,6 +138,16 @@ def test_a_client_leases_reports_and_leases_again(serve: Serve) -> None:
         assert daemon.call(lambda: daemon.server.leases(os.geteuid() + 1)) == ()
 
 
+def test_leases_of_too_many_are_those_that_hold_most(serve: Serve) -> None:
+    daemon = serve()
+    with contextlib.ExitStack() as stack:
+        for held_bytes in (3, 9, 1, 7):
+            stack.enter_context(LeaseClient(daemon.path)).hello(held_bytes)
+        for at_most, held in ((None, [3, 9, 1, 7]), (9, [3, 9, 1, 7]), (2, [9, 7]), (0, [])):
+            leases = daemon.call(daemon.server.leases, None, at_most)
+            assert [lease.holding.held_bytes for lease in leases] == held
+
+
 def test_two_clients_share_what_there_is(serve: Serve) -> None:
     daemon = serve(LeaseConfig(reserve=parse_size("2GiB")))
     with LeaseClient(daemon.path) as one, LeaseClient(daemon.path) as two:

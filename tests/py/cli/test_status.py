@@ -2,21 +2,31 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from greenboost_py.base import abi
 from greenboost_py.base.abi import PageError, parse_page
+from greenboost_py.base.errors import GreenboostError
 from greenboost_py.base.sysroot import SysRoot
-from greenboost_py.cli import status
+from greenboost_py.cli import status, status_daemon
 from greenboost_py.sensors.programs import Program, ProgramsReading
 
 MakePage = Callable[..., bytes]
 GIB = 1 << 30
+
+
+@pytest.fixture(autouse=True)
+def socket_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The one place where a daemon is looked for: not the machine's own."""
+    path = tmp_path / "lease.sock"
+    monkeypatch.setenv("GREENBOOST_SOCKET", str(path))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    return path
 
 
 def reading(*pages: bytes) -> ProgramsReading:
@@ -85,7 +95,9 @@ def test_to_text_of_a_hostile_program_name_reaches_no_terminal(make_page: MakePa
 
 def test_to_json_has_every_counter_in_bytes(make_page: MakePage) -> None:
     page = make_page({(1, 2): 2**63}, limits={1: GIB}, pid=5, host_bytes=9)
-    (program,) = json.loads(status.to_json(reading(page)))["programs"]
+    answer = json.loads(status.to_json(reading(page)))
+    assert set(answer) == {"programs", "errors", "daemon"}
+    (program,) = answer["programs"]
     (device,) = program.pop("devices")
     assert program == {"pid": 5, "program": "trainer", "page_version": 1, "host_bytes": 9, "host_limit_bytes": None}
     assert (device["device"], device["limit_bytes"], device["refused"]) == (1, GIB, 0)
@@ -102,7 +114,11 @@ def test_to_json_lists_errors() -> None:
 def test_status_with_nothing_running_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(status, "SysRoot", lambda: SysRoot(tmp_path))
     result = CliRunner().invoke(status.command, [], standalone_mode=False)
-    assert (result.output, result.return_value) == ("No program is running under GreenBoost.\n", 0)
+    assert result.output.splitlines() == [status_daemon.ABSENT, "", "No program is running under GreenBoost."]
+    assert (result.stderr, result.return_value) == ("", 0)
+    as_json = CliRunner().invoke(status.command, ["--json"], standalone_mode=False)
+    assert json.loads(as_json.output) == {"programs": [], "errors": [], "daemon": None}
+    assert as_json.return_value == 0
 
 
 def test_status_with_a_malformed_page_shows_the_rest_and_fails(
@@ -140,6 +156,181 @@ def test_status_of_a_real_process_reads_its_page(make_page: MakePage, monkeypatc
         table = CliRunner().invoke(status.command, ["--pid", str(os.getpid())], standalone_mode=False)
     finally:
         os.close(descriptor)
-    (program,) = json.loads(result.output)["programs"]
+    answer = json.loads(result.output)
+    assert answer["daemon"] is None
+    (program,) = answer["programs"]
     assert program["devices"][0]["tiers"]["host_mapped"]["bytes"] == 3 * GIB
     assert "3.00 GiB" in table.output
+    # Of one process, nothing is said of the machine.
+    assert table.output.startswith("    PID")
+
+
+LEASED = {
+    "pid": 4711,
+    "uid": 0,
+    "program": "far\x1b[2Jaway",
+    "held_bytes": GIB,
+    "pending_bytes": 0,
+    "peak_bytes": 2 * GIB,
+    "error": None,
+}
+
+
+def report(**fields: Any) -> dict[str, Any]:
+    """A daemon's report."""
+    ram = {
+        "resource": "ram",
+        "level": "warn",
+        "reason": "forecast",
+        "available_bytes": 3 * GIB,
+        "total_bytes": 32 * GIB,
+        "fill_bytes_per_s": 1,
+        "exhausted_in_s": 12.4,
+    }
+    return {
+        "version": "9",
+        "pid": 1,
+        "resources": [ram],
+        "ram": {"gpu_host_bytes": 40 * GIB},
+        "holders": [],
+        "leases": {
+            "clients": 0,
+            "held_bytes": 0,
+            "pending_bytes": 0,
+            "granted": 0,
+            "refused": {},
+            "programs": [],
+        },
+        "errors": [],
+        **fields,
+    }
+
+
+def invoke(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: object, *options: str) -> Result:
+    """`greenboost status` with no program in sight, and a daemon that answers this, or raises it."""
+
+    def find_status(environment: Mapping[str, str], timeout_s: float) -> object:
+        assert environment["GREENBOOST_SOCKET"] == str(tmp_path / "lease.sock") and timeout_s <= 2
+        if isinstance(answer, GreenboostError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(status, "SysRoot", lambda: SysRoot(tmp_path))
+    monkeypatch.setattr(status, "find_status", find_status)
+    return CliRunner().invoke(status.command, options, standalone_mode=False)
+
+
+def test_status_shows_what_the_daemon_says_above_the_programs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    holders = [
+        {"pid": 812, "uid": 1000, "program": "ollama", "ram_bytes": 40 * GIB, "gtt_bytes": 0, "vram_bytes": 0},
+        {"pid": None, "uid": 1001, "program": None, "ram_bytes": 2 * GIB, "gtt_bytes": 0, "vram_bytes": 0},
+        {"pid": 1, "uid": 0, "program": "init", "ram_bytes": 0, "gtt_bytes": 0, "vram_bytes": 0},
+    ]
+    leases = {
+        "clients": 3,
+        "held_bytes": 12 * GIB,
+        "pending_bytes": GIB,
+        "granted": 9,
+        "refused": {"machine": 2, "pressure": 1},
+        "programs": [LEASED],
+    }
+    answer = report(holders=holders, leases=leases, errors=["/proc/swaps: odd\x1b[2J"])
+    result = invoke(monkeypatch, tmp_path, answer)
+    assert (result.stderr, result.return_value) == ("", 0)
+    assert result.output.splitlines() == [
+        "MEMORY                               LEVEL     AVAILABLE      TOTAL      LASTS",
+        "RAM                                  WARN       3.00 GiB   32.0 GiB       12 s",
+        "GPU drivers hold 40.0 GiB of RAM that no process list shows.",
+        "Most RAM: 40.0 GiB by ollama (pid 812); 2.00 GiB by a program of user 1001.",
+        "3 programs lease 12.0 GiB of host memory, 1.00 GiB of it not taken yet. Refused:",
+        "  2 machine, 1 pressure.",
+        "Not read: /proc/swaps: odd?[2J",
+        "",
+        "    PID  PROGRAM             GPU  TIER              HELD       PEAK   BLOCKS",
+        "   4711  far?[2Jaway           -  leased        1.00 GiB   2.00 GiB",
+    ]
+    as_json = invoke(monkeypatch, tmp_path, answer, "--json")
+    assert json.loads(as_json.output) == {"programs": [], "errors": [], "daemon": answer}
+
+
+def test_status_is_at_most_80_columns_wide_and_lists_the_worst_cgroups(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def resource(name: str, level: str, available_bytes: int, left_s: float | None) -> dict[str, Any]:
+        sizes = {"available_bytes": available_bytes, "total_bytes": 2**50}
+        return {"resource": name, "level": level, "exhausted_in_s": left_s, **sizes}
+
+    resources = [
+        resource("ram", "critical", 2**50, 119.6),
+        resource("gtt:0000:c4:00.0", "notice", 2**40, 3600.0),
+        resource("vram:0000:c4:00.0", "ok", 2**40, 3601.0),
+        *[resource(f"cgroup:/sys/fs/cgroup/{'x' * 200}/job_{number}", "ok", number, None) for number in range(40)],
+        resource("cgroup:/sys/fs/cgroup/a.slice/b.service", "warn", 2**49, 0.2),
+    ]
+    lines = invoke(monkeypatch, tmp_path, report(resources=resources, errors=["y" * 300])).output.splitlines()
+    assert max(len(line) for line in lines) <= 80
+    assert [(line.split()[-1], line.split()[-2]) for line in lines[1:3]] == [("s", "120"), ("min", "60")]
+    assert lines[3] == "VRAM of GPU 0000:c4:00.0             OK         1.00 TiB   1024 TiB"
+    assert lines[4].startswith("Memory cgroup a.slice/b.service      WARN ")
+    assert [line.split()[0].rpartition("/")[2] for line in lines[5:10]] == [f"job_{number}" for number in range(5)]
+    assert lines[10] == "and 35 more memory cgroups"
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        ({"resources": []}, "The daemon cannot read how much memory there is."),
+        ({"ram": None}, "Nobody leases host memory."),
+        ({"ram": {"gpu_host_bytes": 0}}, "Nobody leases host memory."),
+    ],
+)
+def test_status_of_a_daemon_that_sees_little_says_what_there_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fields: dict[str, Any], line: str
+) -> None:
+    result = invoke(monkeypatch, tmp_path, report(**fields))
+    assert line in result.output.splitlines()
+    assert result.return_value == 0
+
+
+def test_status_shows_a_program_with_a_page_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, make_page: MakePage
+) -> None:
+    shown = Program(4711, parse_page(make_page({(0, 0): 1}), "test"))
+    monkeypatch.setattr(status, "read_programs", lambda *_: ProgramsReading((shown,), ()))
+    hidden = {**LEASED, "pid": 0, "program": None}
+    leases = {**report()["leases"], "programs": [LEASED, hidden]}
+    lines = invoke(monkeypatch, tmp_path, report(leases=leases)).output.splitlines()
+    assert [line.split()[:2] for line in lines[-2:]] == [["4711", "trainer"], ["-", "?"]]
+
+
+def test_status_of_a_pid_that_only_the_daemon_sees_is_shown_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    answer = report(leases={**report()["leases"], "programs": [LEASED, {**LEASED, "pid": 5}]})
+    result = invoke(monkeypatch, tmp_path, answer, "--pid", "4711")
+    assert [line.split()[0] for line in result.output.splitlines()] == ["PID", "4711"]
+    assert result.return_value == 0
+    other = invoke(monkeypatch, tmp_path, answer, "--pid", "6")
+    assert str(other.exception).startswith("process 6 is not running under GreenBoost")
+
+
+@pytest.mark.parametrize(
+    ("answer", "complaint"),
+    [
+        (GreenboostError("/run/x: the daemon does not answer: timed out"), "/run/x: the daemon does not answer"),
+        ({"version": "0.0.1\x1b[2J"}, "the daemon's report is not understood; its version is '0.0.1\\x1b[2J'"),
+        (report(resources=[{"resource": 1}]), "the daemon's report is not understood; its version is '9'"),
+        (report(leases=[]), "the daemon's report is not understood"),
+        (report(leases={**report()["leases"], "programs": [{"pid": "x"}]}), "the daemon's report is not understood"),
+        (report(ram=7), "the daemon's report is not understood"),
+        (report(holders=[None]), "the daemon's report is not understood"),
+    ],
+)
+def test_status_of_a_daemon_that_does_not_answer_well_is_a_line_and_a_failure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: object, complaint: str
+) -> None:
+    result = invoke(monkeypatch, tmp_path, answer)
+    assert result.return_value == 1
+    assert result.stdout.splitlines() == ["No program is running under GreenBoost."]
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"greenboost: {complaint}")
