@@ -68,10 +68,14 @@ class Delivery:
         def is_for_people(resource: str) -> bool:
             return notify.vram or not resource.startswith("vram:")
 
+        def is_for_everybody(resource: str) -> bool:
+            # A job at the limit of its own group is no business of those on other terminals.
+            return is_for_people(resource) and not resource.startswith("cgroup:")
+
         self._ways = (
             _Way(Level.NOTICE, notify.repeat_s, self._write),
             _Way(Level.WARN if notify.desktop else None, notify.repeat_s, self._signal, is_for_people),
-            _Way(wall.lowest_level(notify.wall), notify.repeat_s, self._wall, is_for_people),
+            _Way(wall.lowest_level(notify.wall), notify.repeat_s, self._wall, is_for_everybody),
             _Way(Level.NOTICE, 0.0, self._run_hook),
         )
 

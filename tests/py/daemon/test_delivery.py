@@ -136,6 +136,13 @@ def test_other_resources_are_told_to_people(told: Told, recorder: "Recorder", ma
     assert told.by("desktop") == [(name, "WARN") for name in others]
 
 
+def test_a_group_at_its_limit_is_not_written_to_every_terminal(
+    told: Told, recorder: "Recorder", make_view: MakeView
+) -> None:
+    show(told, recorder, [make_view({"ram": OK, "cgroup:/sys/fs/cgroup/job_7": CRITICAL})])
+    assert {way for way, _, _ in told.told} == {"desktop", "hook"}
+
+
 def test_every_change_is_told_once_and_what_lasts_again_after_a_while(
     told: Told, recorder: "Recorder", make_view: MakeView
 ) -> None:
