@@ -75,9 +75,13 @@ class PollConfig:
 
     fastest_s: float = _key(0.1, "the shortest time between two looks, in seconds")
     slowest_s: float = _key(2.0, "the longest, when nothing changes")
-    psi: bool = _key(True, "have the kernel call when tasks stall for memory, where it can")
-    nvml: bool = _key(True, "ask NVIDIA's driver about its GPUs; off lets the GPU of a laptop sleep")
-    nvml_deadline_s: float = _key(2.0, "a driver that takes longer than this is left alone until it answers")
+    psi: bool = _key(True, "have the kernel call when tasks stall for memory, where it can (from the next start)")
+    nvml: bool = _key(
+        True, "ask NVIDIA's driver about its GPUs; off lets the GPU of a laptop sleep (from the next start)"
+    )
+    nvml_deadline_s: float = _key(
+        2.0, "a driver that takes longer than this is left alone until it answers (from the next start)"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,12 +104,6 @@ def test_daemon_with_malformed_meminfo_starts_says_so_once_and_recovers(start_da
     daemon.hear("WATCHDOG=1")
 
 
-def test_daemon_feeds_a_watchdog_that_is_quicker_than_its_pace(start_daemon: StartDaemon) -> None:
-    daemon = start_daemon("[poll]\nslowest_s = 1000\n", WATCHDOG_USEC="100000")
-    for _ in range(OFTEN):
-        daemon.hear("WATCHDOG=1")
-
-
 def test_reload_of_a_better_configuration_takes_effect_and_keeps_leases(start_daemon: StartDaemon) -> None:
     daemon = start_daemon()
     with LeaseClient(daemon.socket) as client:

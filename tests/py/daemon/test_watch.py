@@ -233,10 +233,12 @@ def test_cards_of_nvidia_are_watched_while_their_driver_answers(repository: Path
     assert {a.sample.resource: a.level for a in watching.view.assessments}["vram:0000:01:00.0"] is Level.CRITICAL
 
 
-def test_what_has_gone_is_forgotten(machine: Machine) -> None:
+def test_what_was_seen_is_remembered_and_what_has_gone_is_forgotten(machine: Machine) -> None:
     tree = machine("hybrid-laptop")
     watching = watch(tree)
     assert watching.look(1.0).ram_level is Level.WARN
+    ram = watching.look(1.5).assessments[0]
+    assert (ram.level, ram.since_s) == (Level.WARN, 1.0)
     meminfo = (tree / "proc/meminfo").read_text()
     (tree / "proc/meminfo").unlink()
     assert watching.look(2.0).ram_level is Level.OK
