@@ -5,7 +5,7 @@ CFLAGS_COMMON ?= -std=gnu11 -O2 -g -fPIC -Wall -Wextra -Wconversion -Werror
 
 SHIM_LIB := $(BUILD)/libgreenboost.so
 SHIM_UNIT_LIB := $(BUILD)/libgreenboost_unit.so
-SHIM_SOURCES := $(wildcard shim/*/*.c) shim/entry/dlsym.S
+SHIM_SOURCES := $(sort $(wildcard shim/*/*.c)) shim/entry/dlsym.S
 SHIM_OBJECTS := $(patsubst shim/%,$(BUILD)/shim/%.o,$(SHIM_SOURCES))
 # Its own dlsym would stand in for the test program's: left out.
 SHIM_UNIT_OBJECTS := $(patsubst shim/%,$(BUILD)/shim_unit/%.o,$(filter %.c,$(SHIM_SOURCES)))
@@ -26,10 +26,10 @@ $(BUILD)/shim/exports.ver: shim/exports.ver.in shim/hooks.def
 # Replaced by rename: a process that has the old one mapped keeps it whole.
 $(SHIM_LIB): $(SHIM_OBJECTS) $(BUILD)/shim/exports.ver
 	$(CC) $(SANITIZE) -shared -Wl,-soname,libgreenboost.so -Wl,-z,now -Wl,-z,relro -Wl,-Bsymbolic \
-		-Wl,--version-script=$(BUILD)/shim/exports.ver -o $@.new $(SHIM_OBJECTS) -ldl -lpthread
+		-Wl,--version-script=$(BUILD)/shim/exports.ver -o $@.new $(SHIM_OBJECTS)
 	mv -f $@.new $@
 
 $(SHIM_UNIT_LIB): $(SHIM_UNIT_OBJECTS)
-	$(CC) $(SANITIZE) -shared -Wl,-Bsymbolic -o $@ $(SHIM_UNIT_OBJECTS) -ldl -lpthread
+	$(CC) $(SANITIZE) -shared -Wl,-Bsymbolic -o $@ $(SHIM_UNIT_OBJECTS)
 
 -include $(SHIM_OBJECTS:.o=.d) $(SHIM_UNIT_OBJECTS:.o=.d)

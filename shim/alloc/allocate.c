@@ -9,6 +9,7 @@
 #include "alloc/give_back.h"
 #include "alloc/idle.h"
 #include "alloc/moves.h"
+#include "alloc/peaks.h"
 #include "alloc/remember.h"
 #include "alloc/room.h"
 #include "base/log.h"
@@ -238,8 +239,10 @@ CUresult gb_allocate(struct gb_call *call, CUdeviceptr *dptr)
 	tell(&block, result, &placement);
 	if (result == CUDA_SUCCESS)
 		*dptr = block.base;
-	if (result == CUDA_SUCCESS && gb_block_is_fallback(&block))
+	if (result == CUDA_SUCCESS && gb_block_is_fallback(&block)) {
 		gb_remember_growth();
+		gb_peaks_grew();
+	}
 	if (result == CUDA_ERROR_OUT_OF_MEMORY)
 		gb_account_count_refusal(block.device);
 	return result;

@@ -33,7 +33,7 @@ static uint64_t device_total(CUdevice device)
 /* The size that the user set, against this device's VRAM; `unset` if he set none. */
 static uint64_t resolve(const struct gb_size *option, CUdevice device, uint64_t unset)
 {
-	return gb_size_resolve(option, option->is_share ? device_total(device) : 0, unset);
+	return gb_size_resolve(option, gb_size_needs_whole(option) ? device_total(device) : 0, unset);
 }
 
 /* What the options come to on a device. */
@@ -68,8 +68,9 @@ static bool has_shares(void)
 {
 	const struct gb_options *options = gb_options();
 
-	return options->chunk.is_share || options->min_spill.is_share || options->vram_limit.is_share ||
-	       options->vram_reserve.is_share || options->expect.is_share;
+	return gb_size_needs_whole(&options->chunk) || gb_size_needs_whole(&options->min_spill) ||
+	       gb_size_needs_whole(&options->vram_limit) || gb_size_needs_whole(&options->vram_reserve) ||
+	       gb_size_needs_whole(&options->expect);
 }
 
 /* Found once a device, because every allocation asks. Whoever is first to publish wins; two find the same. */
@@ -87,7 +88,7 @@ static const struct terms *terms_of_unknown(CUdevice device)
 	bool lasting = !has_shares() || device_total(device);
 	if (lasting && atomic_compare_exchange_strong(&terms_are[device], &state, BEING_WRITTEN)) {
 		terms[device] = mine;
-		if (gb_options()->vram_limit.is_set)
+		if (gb_size_says(&gb_options()->vram_limit))
 			__atomic_store_n(&gb_account_page()->device[device].limit_bytes, mine.limit, __ATOMIC_RELAXED);
 		atomic_store_explicit(&terms_are[device], KNOWN, memory_order_release);
 	}
@@ -187,6 +188,8 @@ struct gb_budget gb_device_budget_now(CUdevice device)
 	uint64_t total = device_total(device);
 	total = total < budget.limit ? total : budget.limit;
 	budget.split_reserve = reserve->is_set ? budget.reserve : gb_split_reserve_default(total);
+	if (budget.split_reserve < budget.reserve)
+		budget.split_reserve = budget.reserve;
 	/* The driver answers for the current context's device, which a handle need not be for (cuMemCreate). */
 	if (gb_device_current(&context, &current) && current == device &&
 	    gb_driver()->cuMemGetInfo_v2(&free_bytes, &total_bytes) == CUDA_SUCCESS)
@@ -197,9 +200,9 @@ struct gb_budget gb_device_budget_now(CUdevice device)
 uint64_t gb_host_limit(void)
 {
 	const struct gb_size *option = &gb_options()->host_limit;
-	uint64_t limit = gb_size_resolve(option, option->is_share ? gb_lease_total() : 0, UINT64_MAX);
+	uint64_t limit = gb_size_resolve(option, gb_size_needs_whole(option) ? gb_lease_total() : 0, UINT64_MAX);
 
-	if (option->is_set)
+	if (gb_size_says(option))
 		__atomic_store_n(&gb_account_page()->host_limit_bytes, limit, __ATOMIC_RELAXED);
 	return limit;
 }

@@ -9,6 +9,7 @@
 #include "alloc/devices.h"
 #include "alloc/give_back.h"
 #include "alloc/moves.h"
+#include "alloc/peaks.h"
 #include "alloc/remember.h"
 #include "alloc/room.h"
 #include "base/cleanup.h"
@@ -255,8 +256,10 @@ static CUresult create(struct gb_handle *handle, const CUmemAllocationProp *aske
 		gb_books_tell_refusal();
 		gb_account_count_refusal((unsigned)device);
 	}
-	if (result == CUDA_SUCCESS && handle->on_host)
+	if (result == CUDA_SUCCESS && handle->on_host) {
 		gb_remember_growth();
+		gb_peaks_grew();
+	}
 	return result;
 }
 

@@ -6,11 +6,11 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/block.h"
 #include "base/options.h"
+#include "base/status.h"
 #include "ledger/account.h"
 
 static _Atomic uint64_t written; /* bytes; 0: nothing yet */
@@ -47,7 +47,7 @@ static bool may_replace(const char *path)
 {
 	struct stat status;
 
-	return lstat(path, &status) ? errno == ENOENT : S_ISREG(status.st_mode);
+	return gb_lstat(path, &status) ? errno == ENOENT : S_ISREG(status.st_mode);
 }
 
 /* A reader sees the old number or the new one. What cannot be written is not remembered: no harm to the program. */

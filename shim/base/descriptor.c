@@ -1,8 +1,9 @@
 #include "base/descriptor.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/status.h"
 
 enum { LOWEST = 512 };
 
@@ -20,7 +21,7 @@ struct gb_descriptor gb_descriptor_of(int fd)
 {
 	struct stat status;
 
-	if (fd < 0 || fstat(fd, &status))
+	if (fd < 0 || gb_fstat(fd, &status))
 		return GB_DESCRIPTOR_NONE;
 	return (struct gb_descriptor){.fd = fd, .device = status.st_dev, .inode = status.st_ino};
 }
@@ -29,7 +30,7 @@ bool gb_descriptor_is_ours(const struct gb_descriptor *descriptor)
 {
 	struct stat status;
 
-	return descriptor->fd >= 0 && !fstat(descriptor->fd, &status) && status.st_dev == descriptor->device &&
+	return descriptor->fd >= 0 && !gb_fstat(descriptor->fd, &status) && status.st_dev == descriptor->device &&
 	       status.st_ino == descriptor->inode;
 }
 

@@ -1,11 +1,13 @@
 #include "base/options.h"
 
-#include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+
+#include "base/ceilings.h"
+#include "base/once.h"
 
 enum kind { SIZE, CHOICE, CHOICE_OR_SIZE, SWITCH, PATH };
 
@@ -116,7 +118,7 @@ void gb_options_read(struct gb_options *options, gb_options_lookup lookup, gb_op
 _Atomic(const struct gb_options *) gb_options_known;
 
 static struct gb_options process_options;
-static pthread_once_t process_options_once = PTHREAD_ONCE_INIT;
+static struct gb_once process_options_once;
 
 static const char *from_environment(const char *variable)
 {
@@ -132,11 +134,12 @@ static void read_process_options(void)
 {
 	gb_options_read(&process_options, from_environment, complain);
 	gb_log_set_level((enum gb_log_level)process_options.log);
+	gb_ceilings_load(&process_options);
 	atomic_store_explicit(&gb_options_known, &process_options, memory_order_release);
 }
 
 const struct gb_options *gb_options_load(void)
 {
-	pthread_once(&process_options_once, read_process_options);
+	gb_once(&process_options_once, read_process_options);
 	return &process_options;
 }

@@ -1,4 +1,4 @@
-/* The options of options.def as one structure, read from the environment once.
+/* The options of options.def as one structure, read from the environment once, within what base/ceilings.h says.
  *
  * A value that is malformed costs one line on stderr and counts as unset. Nothing is read before the first call of
  * gb_options(), which no process reaches that stays away from CUDA and NVML. Any thread. */
@@ -28,7 +28,7 @@ typedef struct gb_size gb_option_SIZE;
 typedef int gb_option_CHOICE;
 typedef struct gb_choice_or_size gb_option_CHOICE_OR_SIZE;
 typedef bool gb_option_SWITCH;
-typedef const char *gb_option_PATH; /* the environment's own text; NULL: unset */
+typedef const char *gb_option_PATH; /* the environment's own text, or the ceilings'; NULL: unset */
 
 struct gb_options {
 #define GB_OPTION(id, kind, choices, default_text, help) gb_option_##kind id;

@@ -122,11 +122,42 @@ int gb_size_parse(const char *text, struct gb_size *size)
 	return 0;
 }
 
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+void gb_size_bound(struct gb_size *size, enum gb_bound bound, const struct gb_size *by)
+{
+	const bool at_most = bound == GB_BOUND_AT_MOST;
+	uint64_t (*const stricter)(uint64_t, uint64_t) = at_most ? smaller : larger;
+
+	if (size->bound == GB_BOUND_NONE)
+		size->bound_bytes = at_most ? UINT64_MAX : 0;
+	size->bound = bound;
+	if (!by->is_share)
+		size->bound_bytes = stricter(size->bound_bytes, by->value);
+	else
+		size->bound_share = size->bound_share ? stricter(size->bound_share, by->value) : by->value;
+}
+
+static uint64_t share_of(uint64_t whole, uint64_t share)
+{
+	return (uint64_t)((unsigned __int128)whole * share / GB_SHARE_WHOLE);
+}
+
 uint64_t gb_size_resolve(const struct gb_size *size, uint64_t whole, uint64_t unset)
 {
-	if (!size->is_set)
-		return unset;
-	if (!size->is_share)
-		return size->value;
-	return (uint64_t)((unsigned __int128)whole * size->value / GB_SHARE_WHOLE);
+	uint64_t value = !size->is_set ? unset : size->is_share ? share_of(whole, size->value) : size->value;
+
+	if (size->bound == GB_BOUND_NONE)
+		return value;
+	uint64_t (*const stricter)(uint64_t, uint64_t) = size->bound == GB_BOUND_AT_MOST ? smaller : larger;
+	value = stricter(value, size->bound_bytes);
+	return size->bound_share ? stricter(value, share_of(whole, size->bound_share)) : value;
 }

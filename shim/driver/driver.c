@@ -1,11 +1,11 @@
 #include "driver/driver.h"
 
-#include <dlfcn.h>
 #include <link.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/loader.h"
 #include "base/log.h"
 #include "base/real_dlsym.h"
 
@@ -91,8 +91,9 @@ static void remember_extent(struct library *library, void *handle)
 /* What the program's last dlerror() would say is not ours to change: what we leave behind is cleared. */
 static void *open_library(const char *soname, int mode)
 {
+	if (!gb_loader_is_here())
+		return NULL;
 	void *handle = dlopen(soname, RTLD_LAZY | RTLD_LOCAL | mode);
-
 	if (!handle)
 		dlerror();
 	return handle;

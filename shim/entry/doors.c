@@ -1,10 +1,9 @@
 /* The second and third door: what dlsym and cuGetProcAddress answer for a name that we stand in for.
  *
  * The real resolver is asked first, always; only an answer that is the driver's own function is replaced. */
-#include <dlfcn.h>
 #include <string.h>
 
-#include "base/options.h"
+#include "base/loader.h"
 #include "base/real_dlsym.h"
 #include "entry/entry.h"
 #include "entry/hooks.h"
@@ -50,7 +49,7 @@ struct gb_answer gb_dlsym_answer(void *handle, const char *name, void *caller)
 	void *found = gb_real_dlsym()(handle, name);
 	if (found == hook->body && is_hidden(hook))
 		return answer(NULL);
-	if (found && found == real && !gb_options()->disable)
+	if (found && found == real && !gb_entry_is_disabled())
 		return answer(hook->body);
 	return answer(found);
 }

@@ -11,6 +11,9 @@
 #include "driver/driver.h"
 #include "entry/prototypes.h"
 
+/* Whether every call is passed on: the user wants it so, or there is no glibc. */
+bool gb_entry_is_disabled(void);
+
 /* False: pass the call on. True: gb_entry_close() must follow. */
 bool gb_entry_open(void);
 void gb_entry_close(const int *unused);

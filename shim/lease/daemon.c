@@ -5,12 +5,12 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/options.h"
+#include "base/status.h"
 
 #define SYSTEM_SOCKET "/run/greenboost/lease.sock"
 #define USER_SOCKET "greenboost/lease.sock" /* in $XDG_RUNTIME_DIR */
@@ -99,7 +99,7 @@ bool gb_daemon_is_avoided(unsigned place)
 	const struct place *known = &places[place];
 	struct stat now;
 
-	return gb_clock_coarse_ms() < known->avoided_until_ms && !stat(known->path, &now) &&
+	return gb_clock_coarse_ms() < known->avoided_until_ms && !gb_stat(known->path, &now) &&
 	       is_same(&now, &known->socket);
 }
 
@@ -109,7 +109,7 @@ static void avoid(struct place *place)
 
 	place->avoided_ms = longer < AVOID_AT_MOST_MS ? longer : AVOID_AT_MOST_MS;
 	place->avoided_until_ms = gb_clock_coarse_ms() + place->avoided_ms;
-	if (stat(place->path, &place->socket))
+	if (gb_stat(place->path, &place->socket))
 		place->socket = (struct stat){0};
 }
 

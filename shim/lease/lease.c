@@ -22,11 +22,11 @@ static void changed(void)
 	gb_client_update();
 }
 
-/* What the user's own option keeps free; 0: he set none. */
+/* What the user's own option, or the administrator's bound, keeps free; 0: there is none. */
 static uint64_t own_reserve(void)
 {
 	const struct gb_size *option = &gb_options()->host_reserve;
-	uint64_t reserve = gb_size_resolve(option, option->is_set && option->is_share ? gb_lease_total() : 0, 0);
+	uint64_t reserve = gb_size_resolve(option, gb_size_needs_whole(option) ? gb_lease_total() : 0, 0);
 
 	return reserve < ASKED_MAX ? reserve : ASKED_MAX;
 }

@@ -89,7 +89,19 @@ static const struct hierarchy hierarchies[] = {
 	{"cgroup", "memory", "memory.limit_in_bytes", NULL, "memory.usage_in_bytes", "total_inactive_file"},
 };
 
-static uint64_t directory_headroom(const struct hierarchy *h, const char *directory, char *text)
+static uint64_t less(uint64_t bytes, uint64_t kept)
+{
+	return bytes == GB_BYTES_UNKNOWN ? bytes : bytes > kept ? bytes - kept : 0;
+}
+
+/* The reserve, as an option sets it, or by default: what stays of the machine. */
+static uint64_t machine_reserve(uint64_t total)
+{
+	return gb_size_resolve(&gb_options()->host_reserve, total, gb_host_reserve_default(total));
+}
+
+/* The headroom of one group, less what stays of it. */
+static uint64_t directory_room(const struct hierarchy *h, const char *directory, uint64_t reserve, char *text)
 {
 	uint64_t limit = read_counter(directory, h->limit, text);
 	/* Above memory.high a group is slowed to a crawl rather than killed: no place to go either. */
@@ -100,17 +112,19 @@ static uint64_t directory_headroom(const struct hierarchy *h, const char *direct
 	if (limit == GB_BYTES_UNKNOWN)
 		return GB_BYTES_UNKNOWN;
 	uint64_t usage = read_counter(directory, h->usage, text);
-	return gb_cgroup_headroom(limit, usage, read_stat(directory, h->reclaimable, text));
+	uint64_t headroom = gb_cgroup_headroom(limit, usage, read_stat(directory, h->reclaimable, text));
+	return less(headroom, gb_options()->host_reserve.is_set ? reserve : gb_group_reserve(limit, reserve));
 }
 
-/* The smallest headroom from this process' group up to the top of what is mounted. */
-static uint64_t hierarchy_headroom(const struct hierarchy *h, const char *controller, char *text)
+/* The smallest room from this process' group up to the top of what is mounted. */
+static uint64_t hierarchy_room(const struct hierarchy *h, uint64_t reserve, char *text)
 {
 	char group[PATH_BYTES], mount[PATH_BYTES], root[PATH_BYTES], directory[2 * PATH_BYTES];
 	uint64_t least = GB_BYTES_UNKNOWN;
 
-	if (!gb_cgroup_path(read_text("/proc/self/cgroup", text), controller, group, sizeof group) ||
-	    !gb_cgroup_mount(read_text("/proc/self/mountinfo", text), h->type, controller, mount, root, sizeof mount))
+	if (!gb_cgroup_path(read_text("/proc/self/cgroup", text), h->controller, group, sizeof group) ||
+	    !gb_cgroup_mount(read_text("/proc/self/mountinfo", text), h->type, h->controller, mount, root,
+			     sizeof mount))
 		return GB_BYTES_UNKNOWN;
 	/* A container sees its own part of the hierarchy mounted: its root there is the top of what we can read. */
 	size_t skipped = strcmp(root, "/") ? strlen(root) : 0;
@@ -120,9 +134,9 @@ static uint64_t hierarchy_headroom(const struct hierarchy *h, const char *contro
 	if (length < 0 || (size_t)length >= sizeof directory)
 		return GB_BYTES_UNKNOWN;
 	for (;;) {
-		uint64_t headroom = directory_headroom(h, directory, text);
-		if (headroom < least)
-			least = headroom;
+		uint64_t room = directory_room(h, directory, reserve, text);
+		if (room < least)
+			least = room;
 		char *slash = strrchr(directory, '/');
 		if (!slash || (size_t)(slash - directory) < top)
 			return least;
@@ -130,26 +144,17 @@ static uint64_t hierarchy_headroom(const struct hierarchy *h, const char *contro
 	}
 }
 
-static uint64_t cgroup_headroom(char *text)
+/* What the groups have left for it beside what it has taken that no group is charged for: GB_BYTES_UNKNOWN without limits. */
+static uint64_t own_room(uint64_t reserve, char *text)
 {
 	uint64_t least = GB_BYTES_UNKNOWN;
 
 	for (size_t i = 0; i < sizeof hierarchies / sizeof *hierarchies; i++) {
-		uint64_t headroom = hierarchy_headroom(&hierarchies[i], hierarchies[i].controller, text);
-		if (headroom < least)
-			least = headroom;
+		uint64_t room = hierarchy_room(&hierarchies[i], reserve, text);
+		if (room < least)
+			least = room;
 	}
-	return least;
-}
-
-static uint64_t own_headroom(char *text)
-{
-	uint64_t headroom = cgroup_headroom(text);
-	uint64_t taken = gb_holding_now().uncharged;
-
-	if (headroom == GB_BYTES_UNKNOWN)
-		return headroom;
-	return headroom > taken ? headroom - taken : 0;
+	return less(least, gb_holding_now().uncharged);
 }
 
 static uint64_t budget_now(uint64_t pending_bytes)
@@ -158,10 +163,9 @@ static uint64_t budget_now(uint64_t pending_bytes)
 	if (!text)
 		return 0;
 	struct gb_meminfo info = gb_meminfo_parse(read_text("/proc/meminfo", text));
-	uint64_t total = info.total == GB_BYTES_UNKNOWN ? 0 : info.total;
-	uint64_t reserve = gb_size_resolve(&gb_options()->host_reserve, total, gb_host_reserve_default(total));
+	uint64_t reserve = machine_reserve(info.total == GB_BYTES_UNKNOWN ? 0 : info.total);
 
-	return gb_host_budget(info.available, own_headroom(text), reserve, pending_bytes);
+	return gb_host_budget(less(info.available, reserve), own_room(reserve, text), 0, pending_bytes);
 }
 
 static bool grant(uint64_t bytes, uint64_t others_pending, uint64_t *budget)

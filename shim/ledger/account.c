@@ -20,6 +20,16 @@ static _Alignas(65536) union {
 
 static int page_fd = -1; /* until published; nobody's in a forked child */
 
+static char program[sizeof((struct gb_page *)NULL)->program];
+
+/* Kept before the program begins: the C library's name lies in the program's arguments, which Ray's workers and others write
+ * their titles over. */
+__attribute__((constructor)) static void keep_program_name(void)
+{
+	if (!program[0]) /* a library's constructor may use CUDA before this one runs */
+		strncpy(program, program_invocation_short_name, sizeof program - 1);
+}
+
 struct gb_page *gb_account_page(void)
 {
 	return &counters.page;
@@ -31,7 +41,8 @@ static void describe_process(struct gb_page *page)
 	page->version = GB_ABI_VERSION;
 	page->bytes = sizeof *page;
 	page->pid = (int32_t)getpid();
-	strncpy(page->program, program_invocation_short_name, sizeof page->program - 1);
+	keep_program_name();
+	memcpy(page->program, program, sizeof page->program);
 	page->host_limit_bytes = UINT64_MAX;
 	for (unsigned i = 0; i < GB_DEVICES_MAX; i++)
 		page->device[i].limit_bytes = UINT64_MAX;

@@ -201,6 +201,13 @@ uint64_t gb_host_reserve_default(uint64_t total)
 	return share < least ? least : share > most ? most : share;
 }
 
+uint64_t gb_group_reserve(uint64_t limit, uint64_t reserve)
+{
+	uint64_t share = limit / 16;
+
+	return share < reserve ? share : reserve;
+}
+
 uint64_t gb_host_budget(uint64_t available, uint64_t cgroup_headroom, uint64_t reserve, uint64_t pending)
 {
 	if (available == GB_BYTES_UNKNOWN)

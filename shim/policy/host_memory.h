@@ -40,6 +40,10 @@ bool gb_cgroup_mount(const char *mountinfo, const char *type, const char *contro
 /* The reserve where no option sets one: 1/16 of RAM, within 256 MiB and 4 GiB. A desktop of 16 GiB keeps 1 GiB. */
 uint64_t gb_host_reserve_default(uint64_t total);
 
+/* What stays of a memory cgroup's headroom where no option sets a reserve: the default one is made for all of RAM, and may be
+ * more than a group has. 1/16 of its limit, or the reserve if that is less. The daemon's rule is the same. */
+uint64_t gb_group_reserve(uint64_t limit, uint64_t reserve);
+
 /* What may be taken now: the smaller of available and cgroup headroom, less the reserve and what is granted and not yet
  * taken. Unknown availability grants nothing; an unknown cgroup limits nothing. */
 uint64_t gb_host_budget(uint64_t available, uint64_t cgroup_headroom, uint64_t reserve, uint64_t pending);

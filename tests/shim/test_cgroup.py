@@ -63,3 +63,11 @@ def test_advertised_memory_is_within_the_cgroup(group):
     done = run_in(group, "init()\nprint(memory_info()[0])", advertise="on", host_reserve="128MiB")
     assert done.returncode == 0, done.stderr
     assert 64 * MIB < int(done.stdout) <= LIMIT - 128 * MIB + 64 * MIB
+
+
+def test_group_smaller_than_the_machines_reserve_lends_all_but_a_share_of_it(group):
+    # By default up to 4 GiB of the machine stay free, of which this group has none: of it 1/16 stays.
+    (group / "memory.limit_in_bytes" if group.is_relative_to(V1) else group / "memory.max").write_text(str(200 * MIB))
+    done = run_in(group, "init()\nprint(memory_info()[0])", advertise="on")
+    assert done.returncode == 0, done.stderr
+    assert 64 * MIB + 100 * MIB < int(done.stdout) <= 64 * MIB + 200 * MIB * 15 // 16

@@ -3,7 +3,8 @@
 import re
 import subprocess
 
-from harness import ROOT, SHIM
+import pytest
+from harness import ROOT, SANITIZER_RUNTIME, SHIM
 
 
 def rows():
@@ -28,3 +29,13 @@ def test_library_needs_nothing_but_libc(tmp_path):
         "ld-linux-x86-64.so.2",
         "ld-linux-aarch64.so.1",
     }
+
+
+@pytest.mark.skipif(bool(SANITIZER_RUNTIME), reason="a sanitizer's library has needs of its own")
+def test_library_needs_no_newer_glibc_than_2_28():
+    listing = subprocess.run(
+        ["readelf", "--wide", "--dyn-syms", SHIM], capture_output=True, text=True, check=True
+    ).stdout
+    needed = re.findall(r" UND (\w+)@GLIBC_([\d.]+)", listing)
+    assert ("mmap", "2.2.5") in needed or ("mmap", "2.17") in needed
+    assert [each for each in needed if [int(number) for number in each[1].split(".")] > [2, 28]] == []

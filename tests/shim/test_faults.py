@@ -9,20 +9,7 @@ CARD = {"FAKECUDA_VRAM": "16MiB", "FAKECUDA_DEFER": "1"}
 # A program that tries everything twice, as one that expects trouble does. What fails both times is said. After a self-test
 # that failed, "out of memory" is a fair answer to the first overflow.
 PROGRAM = """
-heard = []
-def twice(function, *arguments):
-    for attempt in (1, 2):
-        try:
-            return function(*arguments)
-        except CudaError as error:
-            heard.append(error.code)
-            if attempt == 2:
-                raise
-call_once = call
-def call(name, *arguments):
-    twice(call_once, name, *arguments)
-import cuda_program
-cuda_program.call = call
+from stubborn import call, heard, twice
 context = init()
 s = stream()
 blocks = [(twice(alloc, size), size) for size in (6 * MIB, 24 * MIB, 20 * MIB)]

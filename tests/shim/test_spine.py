@@ -1,5 +1,8 @@
 """The spine on the simulated driver: what does not fit goes to host memory, is right, and is given back."""
 
+import sys
+from pathlib import Path
+
 import pytest
 from harness import run_program, succeed
 
@@ -222,3 +225,17 @@ for p in (a, b, big): free(p)
 assert memory_info() == (8 * MIB, 8 * MIB)
 """
     succeed(source, tmp_path, vram_limit="8MiB", FAKECUDA_DEVICES="2", **CARD)
+
+
+def test_program_that_writes_a_title_over_its_arguments_is_shown_by_its_own_name(tmp_path):
+    source = """
+import books, struct
+from pathlib import Path
+arguments = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[45])  # arg_start, proc_pid_stat(5)
+c.memset(arguments, ord("x"), 64)
+init()
+pointer = alloc(MIB)
+print(struct.unpack_from(books.HEAD, books.page())[-1].split(b"\\0")[0].decode())
+free(pointer)
+"""
+    assert succeed(source, tmp_path, **CARD).out == f"{Path(sys.executable).name}\n"

@@ -735,20 +735,9 @@ def test_exit_with_live_handles_is_quiet(tmp_path):
 # A program that tries everything twice. What fails both times is said.
 FAULTS = """
 import os
-heard = []
-def twice(function, *arguments):
-    for attempt in (1, 2):
-        try:
-            return function(*arguments)
-        except CudaError as error:
-            heard.append(error.code)
-            if attempt == 2:
-                raise
-call_once = call
-def call(name, *arguments):
-    twice(call_once, name, *arguments)
-import cuda_program, vmm_program
-cuda_program.call = vmm_program.call = call
+from stubborn import call, heard, twice
+import vmm_program
+vmm_program.call = call
 context = init()
 base = reserve(64 * MIB)
 handles = [create(6 * MIB, handle_types=FD) for _ in range(4)]

@@ -9,15 +9,20 @@ HEAD = "<IIIiQQ64s"
 DEVICE = "<QQQQ" + "QQQ" * 8
 
 
-def page():
-    """The bytes of this process' page."""
+def descriptor():
+    """This process' page, open for reading and writing."""
     for entry in Path("/proc/self/fd").iterdir():
         try:
             if os.readlink(entry).startswith("/memfd:greenboost"):
-                return os.pread(int(entry.name), 65536, 0)
+                return int(entry.name)
         except FileNotFoundError:
             continue  # the folder's own descriptor
     raise AssertionError("there is no page")
+
+
+def page():
+    """The bytes of this process' page."""
+    return os.pread(descriptor(), 65536, 0)
 
 
 def host_bytes():

@@ -17,7 +17,9 @@ BUILD = ROOT / os.environ.get("GREENBOOST_TEST_BUILD", "build")
 HEADERS = (
     "base/size.h",
     "base/options.h",
+    "base/ceilings.h",
     "base/block.h",
+    "base/once.h",
     "policy/split_plan.h",
     "policy/placement.h",
     "policy/returning.h",

@@ -115,6 +115,14 @@ def test_host_reserve_default_is_a_share_within_bounds(total, reserve):
 
 
 @pytest.mark.parametrize(
+    ("limit", "reserve", "kept"),
+    [(192 * MIB, 256 * MIB, 12 * MIB), (16 * GIB, 256 * MIB, 256 * MIB), (0, GIB, 0), (UNKNOWN, 4 * GIB, 4 * GIB)],
+)
+def test_group_reserve_is_the_machines_or_a_share_of_the_group(limit, reserve, kept):
+    assert lib.gb_group_reserve(limit, reserve) == kept
+
+
+@pytest.mark.parametrize(
     ("available", "cgroup", "reserve", "pending", "budget"),
     [
         (10 * GIB, UNKNOWN, GIB, 0, 9 * GIB),

@@ -252,28 +252,6 @@ end()
 
 # ---- work that comes too late ----
 
-RESERVED = """
-class Prop(c.Structure):
-    _fields_ = [("type", c.c_int), ("handles", c.c_int), ("location", c.c_int * 2), ("meta", c.c_void_p), ("flags", c.c_ubyte * 8)]
-class Access(c.Structure):
-    _fields_ = [("location", c.c_int * 2), ("flags", c.c_int)]
-SIZE = 2 * MIB
-def prop(kind, number=0):
-    return Prop(1, 0, (c.c_int * 2)(kind, number))
-def create(kind=1, size=SIZE, number=0):
-    handle = c.c_uint64()
-    call("cuMemCreate", c.byref(handle), size, c.byref(prop(kind, number)), 0)
-    return handle.value
-def reserve(size=SIZE):
-    base = c.c_uint64()
-    call("cuMemAddressReserve", c.byref(base), size, 0, 0, 0)
-    return base.value
-def map_in(base, handle, size=SIZE):
-    call("cuMemMap", base, size, 0, handle, 0)
-def allow(base, size=SIZE, kind=1, flags=3):
-    return code_of("cuMemSetAccess", base, size, c.byref(Access((c.c_int * 2)(kind, 0), flags)), 1)
-"""
-
 TOO_LATE = {
     "registration ended": """
 import mmap
@@ -289,19 +267,19 @@ fill(host, 4096, 1, s)
 call("cuMemFreeHost", c.c_void_p(host))
 """,
     "mapping gone": """
-base = reserve()
-map_in(base, create())
+base = reserve(GRANULE)
+map_at(base, create())
 allow(base)
-fill(base, SIZE, 1, s)
-call("cuMemUnmap", base, SIZE)
+fill(base, GRANULE, 1, s)
+call("cuMemUnmap", base, GRANULE)
 """,
     "mapping replaced": """
-base = reserve()
-map_in(base, create())
+base = reserve(GRANULE)
+map_at(base, create())
 allow(base)
-fill(base, SIZE, 1, s)
-call("cuMemUnmap", base, SIZE)
-map_in(base, create())
+fill(base, GRANULE, 1, s)
+call("cuMemUnmap", base, GRANULE)
+map_at(base, create())
 allow(base)
 """,
     "pooled memory freed in another stream": """
@@ -326,13 +304,14 @@ fill(p, 4096, 1, s)
 @pytest.mark.parametrize("event", TOO_LATE)
 def test_work_that_outlives_its_memory_is_a_violation_and_sticks(event, tmp_path):
     source = f"""
+from vmm_program import *
 s = stream()
 {TOO_LATE[event]}
 assert code_of("cuStreamSynchronize", s) == 700
 assert alloc_code(1) == code_of("cuCtxSynchronize") == 700
 call("cuCtxDestroy_v2", context)
 """
-    ended = driver(RESERVED + source, tmp_path, clean=False, FAKECUDA_DEFER="2")
+    ended = driver(source, tmp_path, clean=False, FAKECUDA_DEFER="2")
     assert len(ended.report["violations"]) == ended.report["violation_count"] == 1 and not ended.report["clean"]
     assert "memset" in ended.report["violations"][0]
 
