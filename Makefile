@@ -22,10 +22,10 @@ endif
 
 # Each part says what it makes: SHIM_LIB and SHIM_UNIT_LIB, FAKE_DRIVER, CLIENTS, and the target bench.
 -include shim/shim.mk tests/shim/fake_driver/fake_driver.mk tests/shim/clients/clients.mk tests/bench/bench.mk \
-	tests/fuzz/fuzz.mk tests/vm/vm.mk
+	tests/fuzz/fuzz.mk tests/soak/soak.mk tests/vm/vm.mk tests/fleet/fleet.mk scripts/dist/dist.mk scripts/slurm/slurm.mk
 
 VENV_PYTHON := $(VENV)/bin/python
-C_FILES = $(wildcard shim/*/*.[ch] tests/*/*.[ch] tests/shim/*/*.[ch])
+C_FILES = $(wildcard shim/*/*.[ch] scripts/*/*.[ch] tests/*/*.[ch] tests/shim/*/*.[ch])
 TIDY_FILES = $(wildcard shim/*/*.c)
 # The shim's tests with another build. A sanitized library wants its runtime before everything else in a program that is not
 # sanitized, which pytest's Python is; what Python itself leaks is not our business.
@@ -83,9 +83,6 @@ tsan: $(VENV)/.stamp-test ## the same under ThreadSanitizer, but for the loops o
 	$(call SANITIZED_TESTS,libtsan.so,build/tsan,$(SAME_LAYOUT),-k "not each_call")
 
 bench: $(VENV)/.stamp-run # what of it measures the daemon
-
-soak: build test-artifacts $(VENV)/.stamp-test ## what takes long: 500 rounds of kills, fast fills of a memory cgroup
-	$(VENV_PYTHON) -m pytest -m soak
 
 gpu-test: shim ## on a machine with an NVIDIA GPU: the real runtimes, with what is installed there
 	python3 tests/gpu/gpu_test.py --out $(BUILD)/gpu --shim $(SHIM_LIB)

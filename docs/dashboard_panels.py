@@ -22,7 +22,7 @@ class Panel:
         description: what it shows, and what to make of it.
         unit: Grafana's id of it, such as bytes (powers of 1024) or s.
         queries: what is drawn.
-        kind: timeseries, stat, or state-timeline.
+        kind: timeseries, stat, state-timeline or bargauge.
         width: of the 24 columns of the page.
         is_stacked: whether its series are parts of one whole.
         values: what the values 0, 1, 2 … mean; none: they are numbers.
@@ -67,7 +67,7 @@ def _of(kind: str) -> tuple[Query, Query]:
 
 RAM_TOTAL = at("greenboost_resource_total_bytes", 'resource="ram"')
 RAM_AVAILABLE = at("greenboost_resource_available_bytes", 'resource="ram"')
-GROUPS_AVAILABLE = at("greenboost_resource_available_bytes", 'resource=~"cgroup:.+"')
+GROUPS_AVAILABLE = at("greenboost_resource_available_bytes", 'resource="cgroup"')
 GPU_HOST = at("greenboost_gpu_host_bytes")
 
 NOW = (
@@ -152,11 +152,17 @@ MEMORY = (
         (*_of("gtt"), Query(at("greenboost_ttm_limit_bytes"), "{{module}} limit")),
     ),
     Panel(
-        "Memory cgroups with the least room",
-        "What programs in these groups can still have before the kernel ends one of them.",
+        "Least room in a memory cgroup",
+        "What programs in the fullest group can still have before the kernel ends one of them; greenboost status names it.",
         "bytes",
-        (Query(f"bottomk(8, {GROUPS_AVAILABLE})", "{{resource}}"),),
-        width=24,
+        (Query(GROUPS_AVAILABLE, "the fullest"),),
+    ),
+    Panel(
+        "Memory cgroups",
+        "Groups with a limit in which programs lease, by their level.",
+        "none",
+        (Query(at("greenboost_cgroups"), "{{level}}"),),
+        is_stacked=True,
     ),
 )
 
@@ -186,6 +192,14 @@ PRESSURE = (
         "Many in a short time: a threshold is where the machine usually is.",
         "short",
         (Query(grown("greenboost_level_changes_total"), "changes"),),
+        width=6,
+    ),
+    Panel(
+        "Processes killed",
+        "By the kernel, for want of memory: the machine's, or a cgroup's.",
+        "short",
+        (Query(grown("greenboost_oom_kills_total"), "killed"),),
+        width=6,
     ),
 )
 

@@ -1,4 +1,4 @@
-"""Writes what of docs/ is made from lists: hooks, options, configuration, checks, the dashboard, the manual pages.
+"""Writes what of docs/ is made from lists: hooks, options, configuration, checks, a dashboard, manual pages, completion.
 
 With --check, says whether they are current. It needs what greenboost needs; `make docs` and `make lint` run it.
 """
@@ -14,10 +14,12 @@ SHIM = DOCS.parent / "shim"
 sys.path.insert(0, str(DOCS.parent))
 
 import dashboard  # noqa: E402
+import kubernetes_rules  # noqa: E402
 import manual  # noqa: E402
 import profiles_page  # noqa: E402
 
 from greenboost_py.base import config_text, config_values  # noqa: E402
+from greenboost_py.cli.completion import script  # noqa: E402
 from greenboost_py.doctor.checks import catalog  # noqa: E402
 
 HOOKS_HEAD = """# Hooks
@@ -47,6 +49,29 @@ bytes. A value that cannot be read costs one line on stderr and counts as unset.
 
 | variable | option | value | default | what it does |
 | --- | --- | --- | --- | --- |
+"""
+
+OPTIONS_FOOT = """
+## Ceilings
+
+What an administrator writes to `/etc/greenboost/ceilings` counts in every program under GreenBoost, whatever its environment says. A
+program's own figures can only be stricter:
+
+```
+# at most, of each device and of the machine
+VRAM_LIMIT=75%
+HOST_LIMIT=64GiB
+# at least
+VRAM_RESERVE=512MiB
+HOST_RESERVE=8GiB
+# this one and no other
+SOCKET=/run/greenboost/lease.sock
+```
+
+Each line is one option's; lines that begin with `#` are comments. The limits are a process', read when it first reaches CUDA. A line that
+cannot be read costs one line on stderr and counts for nothing: `greenboost doctor` shows it before a program does. Who preloads another
+library, or none, or sets `GREENBOOST_DISABLE`, gets no host memory from GreenBoost, and is bound by nothing here: memory cgroups and the
+card's own partitions are for that.
 """
 
 CONFIGURATION_HEAD = """# Configuration of the daemon
@@ -115,7 +140,7 @@ def options() -> str:
         value = (choices.replace("|", ", ") + value) if choices else value
         flag = "--" + name.replace("_", "-")
         rows.append(f"| `GREENBOOST_{name.upper()}` | `{flag}` | {value} | {default or 'unset'} | {told} |")
-    return OPTIONS_HEAD + "\n".join(rows) + "\n"
+    return OPTIONS_HEAD + "\n".join(rows) + "\n" + OPTIONS_FOOT
 
 
 def configuration() -> str:
@@ -137,6 +162,12 @@ def doctor() -> str:
     return DOCTOR_HEAD + "\n".join(rows) + "\n"
 
 
+def completion() -> dict[str, str]:
+    """What shells load by themselves, under the name by which each looks for it."""
+    names = {"bash": "greenboost", "zsh": "_greenboost", "fish": "greenboost.fish"}
+    return {f"completion/{shell}/{name}": script(shell) + "\n" for shell, name in names.items()}
+
+
 def main() -> int:
     """Writes, or checks."""
     stale = []
@@ -146,13 +177,15 @@ def main() -> int:
         "configuration.md": configuration(),
         "doctor.md": doctor(),
         profiles_page.PAGE: profiles_page.page(),
-        dashboard.FILE: dashboard.dashboard(),
+        **dashboard.dashboards(),
+        kubernetes_rules.FILE: kubernetes_rules.rules(),
         **manual.pages(),
+        **completion(),
     }
     for name, text in made.items():
         path = DOCS / name
         if "--check" not in sys.argv:
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
         elif not path.exists() or path.read_text() != text:
             stale.append(name)

@@ -118,9 +118,10 @@ def _held(holder: "Holder", resource: str, who: str) -> str:
     from greenboost_py.sensors.holders import held_bytes  # `greenboost status` asks for names only, and starts faster
 
     text = f"{format_size(held_bytes(holder, resource))} by {who}"
-    through_gpu_bytes = sum(holder.gtt_bytes.values())
+    through_gpu_bytes = sum(holder.gtt_bytes.values()) + holder.gpu_mapped_bytes
     if resource == "ram" and through_gpu_bytes:
-        text += f", of it {format_size(through_gpu_bytes)} through a GPU's driver"
+        at_most = "up to " if holder.gpu_mapped_bytes else ""
+        text += f", of it {at_most}{format_size(through_gpu_bytes)} through a GPU's driver"
     return text
 
 

@@ -6,6 +6,7 @@ ended, or somebody else with its number, is never hit.
 """
 
 import os
+import re
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,7 +25,8 @@ SHARE = 10
 """Only who holds at least a tenth of all RAM: ending anybody smaller would not help."""
 
 GRACE_S = 15.0
-"""A process that was asked has so long to end, and its memory to come back, before anybody else is asked."""
+"""A process that was asked has so long to end, and its memory to come back, before anybody else is asked; as long as it
+takes, where it could not take the signal yet."""
 
 AGAIN_S = 1.0
 """Where there is nobody to ask, every process is looked at again only after so long."""
@@ -34,6 +36,9 @@ _ASKED_MAX = 64
 
 _KERNEL_THREAD = 0x00200000
 """PF_KTHREAD, a flag in /proc/PID/stat. Source: include/linux/sched.h; proc(5)."""
+
+_PENDING = re.compile(rb"^(?:SigPnd|ShdPnd):\t(.*)$", re.MULTILINE)
+_MASK = re.compile(rb"[0-9a-f]{16}")
 
 _EXEMPT = b"-1000"
 """OOM_SCORE_ADJ_MIN: its packager, or the administrator, has declared this process untouchable. Source: proc(5)."""
@@ -76,6 +81,23 @@ def read_facts(root: SysRoot, pid: int) -> Facts | None:
         is_kernel_thread=bool(parse_number(fields[9 - 3], path, "the flags") & _KERNEL_THREAD),
         is_exempt=score is not None and score.strip() == _EXEMPT,
     )
+
+
+def is_ending(root: SysRoot, pid: int) -> bool:
+    """Whether a process has yet to take a SIGTERM that it was sent: in a long allocation it cannot.
+
+    Raises:
+        SensorError: /proc is malformed.
+
+    Source: proc(5), /proc/pid/status, SigPnd and ShdPnd.
+    """
+    path = f"proc/{pid}/status"
+    pending = 0
+    for mask in _PENDING.findall(root.read_bytes(path) or b""):
+        if not _MASK.fullmatch(mask):
+            raise malformed(path, "pending signals", mask)
+        pending |= int(mask, 16)
+    return bool(pending & 1 << signal.SIGTERM - 1)
 
 
 def read_protected(root: SysRoot, own_pid: int) -> frozenset[int]:
@@ -167,11 +189,15 @@ class Terminator:
             read_level: looks at RAM anew; called right before the signal.
 
         Returns:
-            One line on what was done or why not, for the journal; None: as last time, nobody may be asked.
+            One line on what was done or why not, for the journal; None: as last time, nobody may be asked, or somebody
+            who was is still about to end.
         """
         self._not_before_s = at_s + AGAIN_S
         try:
-            victim = self._choose(read_holders())
+            holders = read_holders()
+            if self._waits_for_one_of(holders):
+                return None
+            victim = self._choose(holders)
             if victim is None:
                 was_said, self._nobody_since_s = self._nobody_since_s == since_s, since_s
                 return None if was_said else "terminate: nobody who may be ended holds a tenth of RAM or more"
@@ -183,6 +209,15 @@ class Terminator:
         who = f"{printable(victim.name)} (pid {victim.pid}), the largest holder of RAM"
         size = format_size(held_bytes(victim, "ram"))
         return f"terminate: {who} ({size}), {'was sent SIGTERM' if problem is None else f'was not ended: {problem}'}"
+
+    def _waits_for_one_of(self, holders: Iterable[Holder]) -> bool:
+        """Whether somebody who was asked is about to end, and gives enough back: nobody else has to.
+
+        Raises:
+            SensorError: /proc is malformed.
+        """
+        asked = [h for h in candidates(holders, self._ram_total_bytes) if (h.pid, h.start_ticks) in self._asked]
+        return any(is_ending(self._root, holder.pid) for holder in asked)
 
     def _choose(self, holders: Iterable[Holder]) -> Holder | None:
         """The victim, from what was just read.

@@ -124,9 +124,13 @@ class TerminateConfig:
 
 @dataclass(frozen=True, slots=True)
 class MetricsConfig:
-    """Figures for Prometheus."""
+    """Figures for Prometheus, to whoever reaches them: there is no password and no TLS."""
 
-    listen: str = _key("127.0.0.1:9477", "address and port of /metrics; empty: none")
+    listen: str = _key(
+        "127.0.0.1:9477",
+        "address and port of /metrics; 0.0.0.0 or [::]: all addresses, which the service has to be allowed"
+        " (greenboost service install --allow-metrics); empty: none",
+    )
 
 
 @dataclass(frozen=True, slots=True)

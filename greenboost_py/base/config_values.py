@@ -21,8 +21,6 @@ COUNT_MAX = 1_000_000
 _SHOWN_MAX = 60
 """Characters of a value or a key that an error repeats."""
 
-_LOOPBACK = ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128")
-
 Read = Callable[[object], Any]
 
 
@@ -124,7 +122,8 @@ def parse_listen(text: str) -> tuple[str, int] | None:
     """Where figures are served.
 
     Args:
-        text: an address of this machine alone (127.0.0.0/8, ::1 in brackets, or localhost), a colon and a port.
+        text: an address of this machine (0.0.0.0 and [::] are all; one of IPv6 is in brackets) or localhost, a colon
+            and a port.
 
     Returns:
         The address without brackets, and the port, 1 to 65535; None for an empty text.
@@ -145,10 +144,10 @@ def parse_listen(text: str) -> tuple[str, int] | None:
             address = ipaddress.ip_address(host)
         except ValueError:
             raise ValueError(f"{host!r} is neither an address nor localhost") from None
-        is_bracketed = match[1] is not None
-        is_ours = any(address in network for network in _LOOPBACK) and "%" not in host
-        if not is_ours or is_bracketed != (address.version == 6):
-            raise ValueError("whoever reaches the network would reach it")
+        if (match[1] is not None) != (address.version == 6):
+            raise ValueError("an address of IPv6, and no other, is in brackets")
+        if address.is_multicast or "%" in host:
+            raise ValueError(f"{host} is no address to listen at")
     return host, port
 
 
@@ -183,7 +182,7 @@ _KEYS: dict[tuple[str, str], tuple[str, Read]] = {
     ("hooks", "on_critical"): (_COMMAND, _command),
     ("notify", "wall"): ('"warn", "critical" or "off"', _word("warn", "critical", "off")),
     ("metrics", "listen"): (
-        'an address of this machine alone and a port, such as "127.0.0.1:9477" or "[::1]:9477", or "" for none',
+        'an address of this machine and a port, such as "127.0.0.1:9477" or "[::]:9477", or "" for none',
         _listen,
     ),
 }

@@ -3,7 +3,9 @@
 import errno
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from greenboost_py.base.errors import SensorError
 from greenboost_py.base.inside import place_inside
@@ -14,6 +16,8 @@ switched off (PSI: EOPNOTSUPP)."""
 
 READ_BYTES_MAX = 4 << 20
 """No file that we read is longer than this, by far."""
+
+_Found = TypeVar("_Found")
 
 _CHUNK_BYTES = 1 << 16
 """Read at a time: room for 4 MiB, made anew for each file of a few hundred bytes, costs more than the reading."""
@@ -59,6 +63,29 @@ class SysRoot:
                 return b"".join(chunks)
         except OSError as error:
             return self._absent(path, error)
+
+    def read_all(self, path: str, limit_bytes: int = _CHUNK_BYTES) -> dict[str, bytes] | None:
+        """What the regular files of a directory hold, up to `limit_bytes` of each, by their names, sorted.
+
+        Those that vanish meanwhile, or are closed to this user, are left out.
+
+        Raises:
+            SensorError: reading the directory, or one of the files, fails.
+        """
+        return self._each(path, lambda directory, name: self._read_in(directory, name, f"{path}/{name}", limit_bytes))
+
+    def _read_in(self, directory: int, name: str, path: str, limit_bytes: int) -> bytes | None:
+        try:
+            flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
+            descriptor = os.open(name, flags, dir_fd=directory)
+        except OSError as error:
+            return None if error.errno == errno.ELOOP else self._absent(path, error)
+        try:
+            return os.read(descriptor, limit_bytes) if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+        except OSError as error:
+            return self._absent(path, error)
+        finally:
+            os.close(descriptor)
 
     def read_text(self, path: str) -> str | None:
         """The text of a file; bytes that are not UTF-8 are kept as surrogates.
@@ -139,20 +166,29 @@ class SysRoot:
         Raises:
             SensorError: reading the directory, or one of the links, fails.
         """
+
+        def read(directory: int, name: str) -> str | None:
+            try:
+                return os.readlink(name, dir_fd=directory)
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.ENOENT):
+                    raise
+                return None
+
+        return self._each(path, read)
+
+    def _each(self, path: str, read: Callable[[int, str], _Found | None]) -> dict[str, _Found] | None:
+        """What is read of a directory's entries, by their names, sorted; without those of which there is nothing.
+
+        By the open directory: a process has thousands of descriptors, and looking up its path takes longest.
+        """
         try:
             directory = os.open(self._resolve(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             return self._absent(path, error)
         try:
-            found = {}
-            for name in sorted(os.listdir(directory)):
-                # By the open directory: a process has thousands of descriptors, and looking up its path takes longest.
-                try:
-                    found[name] = os.readlink(name, dir_fd=directory)
-                except OSError as error:
-                    if error.errno not in (errno.EINVAL, errno.ENOENT):
-                        raise
-            return found
+            entries = ((name, read(directory, name)) for name in sorted(os.listdir(directory)))
+            return {name: found for name, found in entries if found is not None}
         except OSError as error:
             return self._absent(path, error)
         finally:
@@ -166,6 +202,17 @@ class SysRoot:
         """
         try:
             return os.stat(self._resolve(path)).st_uid
+        except OSError as error:
+            return self._absent(path, error)
+
+    def inode(self, path: str) -> int | None:
+        """The number of a file on its file system.
+
+        Raises:
+            SensorError: asking fails.
+        """
+        try:
+            return os.stat(self._resolve(path)).st_ino
         except OSError as error:
             return self._absent(path, error)
 

@@ -12,9 +12,13 @@ _SHELLS = ("bash", "zsh", "fish")
     "\nfish: greenboost completion fish > ~/.config/fish/completions/greenboost.fish"
 )
 @click.argument("shell", type=click.Choice(_SHELLS))
-@click.pass_context
-def command(context: click.Context, shell: str) -> None:
+def command(shell: str) -> None:
     """Print the script that makes SHELL complete commands and options."""
+    click.echo(script(shell))
+
+
+def script(shell: str) -> str:
+    """The script for one of the shells, which asks `greenboost` itself each time."""
     kind = get_completion_class(shell)
     assert kind is not None
-    click.echo(kind(context.find_root().command, {}, "greenboost", "_GREENBOOST_COMPLETE").source())
+    return kind(command, {}, "greenboost", "_GREENBOOST_COMPLETE").source()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _COMMANDS = {
     "run": "Run PROGRAM with GreenBoost in it.",
+    "env": "Print the variables that `greenboost run` would set, as commands of a shell.",
     "status": "Show how short memory is, and what lies in which tier, by program and device.",
     "top": "Show where memory is, how short it is, and what lies where of each program under GreenBoost.",
     "record": "Write down what `greenboost top` shows, to be drawn later.",
@@ -23,6 +24,7 @@ _COMMANDS = {
     "daemon": "Watch VRAM, GTT and RAM, lease host memory to programs, and warn before memory runs out.",
     "profiles": "List the settings that programs get which greenboost knows, and where each comes from.",
     "service": "Make the daemon a service that starts with the system.",
+    "cdi": "Put GreenBoost into containers, as a device that their runtimes know.",
     "probe": "Measure the bandwidth of VRAM, of RAM, and of the link between them.",
     "doctor": "Check drivers, devices, links, memory and settings, and say what to do next.",
     "plan": "Say where a model will lie and how fast it can be.",

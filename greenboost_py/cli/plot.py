@@ -1,5 +1,6 @@
 """`greenboost plot`: a recording as a picture."""
 
+import importlib.util
 import os
 import sys
 from collections.abc import Iterator
@@ -85,7 +86,11 @@ def _render(timeline: "Timeline", kind: str) -> bytes:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] != "matplotlib":
             raise
-        raise GreenboostError(
-            f"drawing needs matplotlib: {sys.executable} -m pip install 'matplotlib>=3.8,<4'"
-        ) from error
+        raise GreenboostError(f"drawing needs matplotlib: {_advice()}") from error
     return render(timeline, kind)
+
+
+def _advice() -> str:
+    if importlib.util.find_spec("pip") is None:  # a distribution's package
+        return "this greenboost came without; draw with one that pip installed, as greenboost[plot]"
+    return f"{sys.executable} -m pip install 'matplotlib>=3.8,<4'"

@@ -14,6 +14,7 @@ from greenboost_py.base.sysroot import SysRoot
 from greenboost_py.cli import profile_option, shim_options
 from greenboost_py.cli.shim_options import ShimOptionsCommand
 from greenboost_py.profiles import shelf
+from greenboost_py.profiles.assignments import assignments
 from greenboost_py.profiles.command import look_at
 
 if TYPE_CHECKING:
@@ -50,15 +51,12 @@ def command(
     chosen = shim_options.variables(given)
     log = (environment | chosen).get("GREENBOOST_LOG", "")
     picked = _pick(profile, program, path, environment | chosen)
-    if picked is not None:
-        chosen |= {one.choice.variable: one.choice.value or "" for one in picked[1] if not one.because}
-    chosen |= remembered.variables(program, environment | chosen)
-    chosen["LD_PRELOAD"] = launch.preload(library, environment.get("LD_PRELOAD", ""))
+    chosen = assignments(library, environment, chosen, () if picked is None else picked[1], program)
     if dry_run:
         for line in () if picked is None else profile_option.explanation(*picked):
             click.echo(f"# {line}")
-        assignments = [f"{name}={value}" for name, value in chosen.items()]
-        click.echo(shlex.join(["env", *assignments, *program]))
+        words = [f"{name}={value}" for name, value in chosen.items()]
+        click.echo(shlex.join(["env", *words, *program]))
         return
     if picked is not None and os.isatty(2) and not profile_option.is_quiet(log):
         for line in profile_option.summary(*picked):

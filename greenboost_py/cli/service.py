@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,23 +11,24 @@ import click
 from greenboost_py.base.errors import GreenboostError, UsageError
 from greenboost_py.base.files import Tree
 from greenboost_py.base.sysroot import SysRoot
-from greenboost_py.cli import profile_option, service_text, shim_options
+from greenboost_py.cli import profile_option, service_rights, service_text, shim_options
 from greenboost_py.cli.shim_options import ShimOptionsCommand
 from greenboost_py.service import manager
 from greenboost_py.service.enable import Enabling
 from greenboost_py.service.install import Action, Installation
 from greenboost_py.service.layout import (
-    SYSTEM,
     UNIT,
     USER,
     Layout,
     Rights,
     ServiceFile,
+    drop_in_files,
     service_files,
     user_layout,
 )
+from greenboost_py.service.manager import Command, UnitState
+from greenboost_py.service.packaged import packaged_unit, system_layout
 from greenboost_py.service.program import Program, check_reachable, this_program
-from greenboost_py.service.record import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,11 @@ class Target:
     def enabling(self) -> Enabling:
         """The drop-ins of somebody else's services."""
         return Enabling(self.installation.root, self.installation.tree, self.layout)
+
+    @property
+    def package(self) -> str | None:
+        """The unit that a package brought, without its leading slash; None: the service is ours to install."""
+        return packaged_unit(self.installation.root) if self.layout.is_packaged else None
 
     def manages(self) -> bool:
         """Whether systemd is there to be told."""
@@ -75,8 +82,9 @@ def target_of(root: str | None, user: bool, changes: bool) -> Target:
         raise GreenboostError(
             "a service of the system is installed and removed by root: run it with sudo, or with --user for yourself"
         )
-    layout = user_layout(os.environ) if user else SYSTEM
-    return Target(Installation(SysRoot(root or "/"), Tree(root or "/"), layout), root is None)
+    reads = SysRoot(root or "/")
+    layout = user_layout(os.environ) if user else system_layout(reads)
+    return Target(Installation(reads, Tree(root or "/"), layout), root is None)
 
 
 def _where_options(function: Any) -> Any:
@@ -100,68 +108,69 @@ def command() -> None:
 @click.option(
     "--force", is_flag=True, help="Overwrite files that were changed (never config.toml); each keeps a second name."
 )
-@click.option("--allow-ttm-limit/--no-allow-ttm-limit", default=None, help="Let the daemon set pages_limit ([ttm]).")
-@click.option(
-    "--allow-terminate/--no-allow-terminate", default=None, help="Let it end other users' processes ([terminate])."
-)
+@service_rights.options
 @click.option("--executable", metavar="PATH", help="The greenboost command to start  [default: this one]")
 def install(
     root: str | None,
     user: bool,
     dry_run: bool,
     force: bool,
-    allow_ttm_limit: bool | None,
-    allow_terminate: bool | None,
     executable: str | None,
+    **rights_given: Any,
 ) -> None:
     """Install the daemon as a service, and start it."""
     target = target_of(root, user, not dry_run)
-    if user and (allow_ttm_limit or allow_terminate):
+    asked = service_rights.asked_for(**rights_given)
+    if user and asked.is_any:
         raise UsageError("a user's own daemon can be given no such right: leave --user out")
     record = target.installation.record()
-    rights = rights_of(record, target.layout, allow_ttm_limit, allow_terminate)
+    rights = service_rights.rights_of(target.installation.root, record, target.layout, asked)
     files = _files(target, executable, rights)
     changes = target.installation.plan_install(files, force)
-    had_user = not target.layout.is_system or manager.has_user(target.installation.root)
+    package = target.package
+    if package is not None:
+        click.echo(f"{service_text.package(package)}.")
+    had_user = package is not None or not target.layout.is_system or manager.has_user(target.installation.root)
+    make_user = manager.account_commands(target.layout, had_user)
     if dry_run:
-        replaces = record is not None and any(change.is_change for change in changes)
-        click.echo(service_text.dry_run(changes, manager.install_commands(target.layout, had_user, replaces)))
+        replaces = (record is not None or package is not None) and any(change.is_change for change in changes)
+        start = manager.install_commands(target.layout, replaces)
+        click.echo(service_text.dry_run(changes, (*make_user, *start)))
         return
     manages = target.manages()
 
-    def start(replaces: bool) -> None:
+    def run(commands: Sequence[Command]) -> None:
+        for one in commands if manages else ():
+            manager.run(one)
+
+    def start_it(replaces: bool) -> None:
         for line in service_text.done(changes, target.layout):
             click.echo(line)
-        if manages:
-            for one in manager.install_commands(target.layout, had_user, replaces):
-                manager.run(one)
+        run(manager.install_commands(target.layout, replaces))
 
-    changed = target.installation.install(changes, manages and not had_user, start)
-    if not changed:
+    makes_user = manages and not had_user
+    changed = target.installation.install(changes, makes_user, start_it, lambda: run(make_user))
+    if not changed and package is None:
         click.echo(f"Nothing to change: {len(changes)} files are in place.")
     if manages:
         click.echo(f"{UNIT} is enabled and runs.")
+    elif package is not None and target.is_live:
+        click.echo("systemd does not run here: it will start the service when it does.")
     elif target.is_live:
         program = executable or this_program(sys.argv[0]).executable
         raise GreenboostError(
             f"the files are in place, but systemd does not run here: start the daemon by hand with '{program} daemon',"
             " or run this again where systemd runs"
         )
-    else:
+    elif package is None:
         click.echo(f"To enable it there: systemctl --root={root} enable {UNIT}")
 
 
-def rights_of(record: Record | None, layout: Layout, ttm_limit: bool | None, terminate: bool | None) -> Rights:
-    """The rights that were asked for, else those that were given before."""
-    written = record.files if record is not None else {}
-    had = {right: path in written for right, path in layout.drop_ins.items()}
-    return Rights(
-        ttm_limit=had["ttm_limit"] if ttm_limit is None else ttm_limit,
-        terminate=had["terminate"] if terminate is None else terminate,
-    )
-
-
 def _files(target: Target, executable: str | None, rights: Rights) -> tuple[ServiceFile, ...]:
+    if target.layout.is_packaged:
+        if executable is not None:
+            raise UsageError(f"--executable {executable}: the service came with a package, which starts its own")
+        return drop_in_files(target.layout, rights)
     given = None if executable is None else Program(executable, (os.path.realpath(executable),))
     program = given or this_program(sys.argv[0])
     if target.is_live and target.layout.is_system:
@@ -180,9 +189,12 @@ def uninstall(root: str | None, user: bool, dry_run: bool, purge: bool) -> None:
     record = installation.record()
     changes = installation.plan_uninstall(purge)
     there = [change.path for change in changes if change.action is not Action.GONE]
-    removes_user = record is not None and record.made_user and manager.has_user(installation.root)
+    package = target.package
+    made_user = record is not None and record.made_user and package is None
+    removes_user = made_user and manager.has_user(installation.root)
+    is_active = package is not None and target.manages() and _state(target).active == "active"
     stop = manager.stop_commands(target.layout, there)
-    forget = manager.removed_commands(target.layout, removes_user)
+    forget = manager.removed_commands(target.layout, removes_user, is_active)
     if dry_run:
         click.echo("\n".join(["# first", *map(str, stop), service_text.dry_run(changes, forget)]))
         return
@@ -199,7 +211,9 @@ def uninstall(root: str | None, user: bool, dry_run: bool, purge: bool) -> None:
         click.echo(line)
     if removes_user and manages:
         click.echo(f"removed the user {USER}")
-    if record is None:
+    if package is not None:
+        click.echo(f"{service_text.package(package)}: remove that as you installed it (apt remove greenboost).")
+    elif record is None:
         click.echo("No service was installed.")
     for left in target.enabling.enabled():
         click.echo(f"{left.unit} still has GreenBoost in it: greenboost service disable {left.unit}")
@@ -265,10 +279,12 @@ def status(root: str | None, user: bool, as_json: bool) -> None:
     """Show whether the service is installed as it was written, how it runs, and which others run with GreenBoost."""
     target = target_of(root, user, changes=False)
     record = target.installation.record()
-    state = None
-    if target.manages():
-        state = manager.parse_state(manager.run(manager.state_command(target.layout)))
+    state = _state(target) if target.manages() else None
     files = service_text.file_states(target.installation.root, record)
     enabled = target.enabling.enabled()
     to = service_text.to_json if as_json else service_text.to_text
-    click.echo(to(record, files, state, enabled))
+    click.echo(to(record, files, state, enabled, target.package))
+
+
+def _state(target: Target) -> UnitState:
+    return manager.parse_state(manager.run(manager.state_command(target.layout)))

@@ -13,8 +13,9 @@ import click
 from greenboost_py.base import launch, shim_files
 from greenboost_py.base.errors import GreenboostError, SensorError
 from greenboost_py.cli import profile_option
+from greenboost_py.profiles.assignments import variables
 from greenboost_py.profiles.command import look_at
-from greenboost_py.profiles.select import Selection, Setting, select, settings, variables
+from greenboost_py.profiles.select import Selection, Setting, select, settings
 from greenboost_py.service import drop_in, manager, program
 from greenboost_py.service.drop_in import Wanted
 from greenboost_py.service.enable import Enabling

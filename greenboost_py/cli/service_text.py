@@ -21,6 +21,11 @@ _DONE = {
 }
 
 
+def package(unit: str) -> str:
+    """Where a service comes from that greenboost did not install; without a full stop."""
+    return f"The service came with a package (/{unit})"
+
+
 def done(changes: Sequence[Change], layout: Layout) -> Iterator[str]:
     """A line for each file that installing changed or kept."""
     for change in changes:
@@ -28,6 +33,8 @@ def done(changes: Sequence[Change], layout: Layout) -> Iterator[str]:
             yield f"{_DONE[change.action]} /{change.path}"
         elif change.action is Action.KEEP:
             advice = "" if change.path == layout.configuration else "; --force overwrites it"
+            if layout.is_packaged and not change.text:
+                advice = ", and goes before the package's"
             yield f"kept /{change.path}: it is not as greenboost would write it{advice}"
         if change.action is Action.OVERWRITE:
             yield f"  what was there is /{change.path}{ASIDE}"
@@ -62,15 +69,21 @@ def file_states(root: SysRoot, record: Record | None) -> dict[str, str]:
 
 
 def to_text(
-    record: Record | None, files: dict[str, str], state: UnitState | None, enabled: Sequence[Enabled] = ()
+    record: Record | None,
+    files: dict[str, str],
+    state: UnitState | None,
+    enabled: Sequence[Enabled] = (),
+    unit: str | None = None,
 ) -> str:
     """A few lines for people."""
     others = [f"{one.unit} has GreenBoost in it: /{one.path} is {one.state}" for one in enabled]
+    lines = [] if unit is None else [f"{package(unit)}."]
     if record is None:
-        lines = ["The service is not installed."]
+        lines = lines or ["The service is not installed."]
     else:
         end = "" if record.is_complete else "; that was cut short: run 'greenboost service install' again"
-        lines = [f"Installed by greenboost {record.version}: {len(files)} files{end}"]
+        what = "Installed" if unit is None else "Beside it, written"
+        lines.append(f"{what} by greenboost {record.version}: {len(files)} files{end}")
         lines += [f"  {what:<8} /{path}" for path, what in files.items() if what != "unchanged"]
     if state is None:
         return "\n".join([*lines, *others, "How it runs is not known: systemd does not run here."])
@@ -86,13 +99,18 @@ def to_text(
 
 
 def to_json(
-    record: Record | None, files: dict[str, str], state: UnitState | None, enabled: Sequence[Enabled] = ()
+    record: Record | None,
+    files: dict[str, str],
+    state: UnitState | None,
+    enabled: Sequence[Enabled] = (),
+    unit: str | None = None,
 ) -> str:
-    """The same for programs; `service` is null where systemd does not run."""
+    """The same for programs; null: `service` where systemd does not run, `package` where none brought the unit."""
     return json.dumps(
         {
-            "installed": record is not None,
-            "complete": record is not None and record.is_complete,
+            "installed": record is not None or unit is not None,
+            "package": None if unit is None else f"/{unit}",
+            "complete": unit is not None if record is None else record.is_complete,
             "version": None if record is None else record.version,
             "files": [{"path": f"/{path}", "state": what} for path, what in files.items()],
             "enabled": [{"unit": one.unit, "path": f"/{one.path}", "state": one.state} for one in enabled],

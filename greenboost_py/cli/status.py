@@ -1,5 +1,6 @@
 """`greenboost status`: how short memory is, by the daemon, and what lies in which tier, by the programs' own pages."""
 
+import dataclasses
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -7,11 +8,13 @@ from typing import Any
 
 import click
 
+from greenboost_py.actions.alert_text import printable
 from greenboost_py.base.abi import DeviceUse
 from greenboost_py.base.errors import GreenboostError
 from greenboost_py.base.sysroot import SysRoot
 from greenboost_py.base.units import format_size
 from greenboost_py.broker.client import find_status
+from greenboost_py.sensors.container import Container, read_container
 from greenboost_py.sensors.programs import Program, ProgramsReading, read_programs
 
 _ROW = "{:>7}  {:<18}  {:>3}  {:<11}  {:>9}  {:>9}  {:>7}"
@@ -37,7 +40,8 @@ def command(as_json: bool, pid: int | None) -> int:
     their own.
     """
     user = os.geteuid()
-    reading = read_programs(SysRoot(), None if user == 0 else user, pid)
+    root = SysRoot()
+    reading = read_programs(root, None if user == 0 else user, pid)
     report, unseen, machine, errors = None, [], [NO_DAEMON], [*reading.errors]
     try:
         report = find_status(os.environ, DAEMON_DEADLINE_S)
@@ -45,6 +49,9 @@ def command(as_json: bool, pid: int | None) -> int:
             from greenboost_py.cli import status_daemon
 
             unseen = status_daemon.unseen_programs(report, {program.pid for program in reading.programs})
+            unseen = [
+                each | {"container": read_container(root, each["pid"]) if each["pid"] else None} for each in unseen
+            ]
             machine = status_daemon.lines(report)
     except GreenboostError as error:
         errors.append(error)
@@ -67,7 +74,7 @@ def to_text(reading: ProgramsReading, unseen: Sequence[Mapping[str, Any]] = ()) 
 
     Args:
         reading: the programs with a page.
-        unseen: those that only the daemon knows, from `status_daemon.unseen_programs`.
+        unseen: those that only the daemon knows, from `status_daemon.unseen_programs`, with their `container`.
     """
     if not reading.programs and not unseen:
         return "No program is running under GreenBoost."
@@ -77,6 +84,8 @@ def to_text(reading: ProgramsReading, unseen: Sequence[Mapping[str, Any]] = ()) 
     for each in unseen:
         sizes = format_size(each["held_bytes"]), format_size(each["peak_bytes"])
         lines.append(_ROW.format(each["pid"] or "-", _short(each["program"]), "-", "leased", *sizes, ""))
+        if each.get("container") is not None:
+            lines.append(_container_line(each["container"]))
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -100,11 +109,17 @@ def _program_lines(program: Program) -> list[str]:
         lines += [f"{'':9}GPU {device.ordinal}: {note}" for note in _notes(device)]
     if not lines:
         lines.append(_ROW.format(*head, "-", "nothing yet", "", "", ""))
+    if program.container is not None:
+        lines.append(_container_line(program.container))
     if page.host_limit_bytes is not None:
         lines.append(f"         host memory: {format_size(page.host_bytes)} of {format_size(page.host_limit_bytes)}")
     if page.is_newer:
         lines.append("         written by a newer GreenBoost: the figures may mean something else")
     return lines
+
+
+def _container_line(container: Container) -> str:
+    return f"         container: {printable(container.label)} ({container.engine})"
 
 
 def _notes(device: DeviceUse) -> list[str]:
@@ -138,6 +153,7 @@ def _program_object(program: Program) -> dict[str, Any]:
     return {
         "pid": program.pid,
         "program": page.program,
+        "container": None if program.container is None else dataclasses.asdict(program.container),
         "page_version": page.version,
         "host_bytes": page.host_bytes,
         "host_limit_bytes": page.host_limit_bytes,

@@ -54,7 +54,7 @@ class Acting:
     def act(self, view: View) -> None:
         """Does what a look asks for. Nothing here waits."""
         self._say_errors(view)
-        self._delivery.show(view, self._watch.holders_of)
+        self._delivery.show(view, self._watch.who_holds)
         ram = next((each for each in view.assessments if each.sample.resource == "ram"), None)
         if ram is not None:
             self._limit_drivers(ram, view.gpu_host_bytes)

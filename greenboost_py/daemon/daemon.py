@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from greenboost_py.actions.journal import Journal
 from greenboost_py.base import config_file
 from greenboost_py.base.config import Config, PollConfig
-from greenboost_py.base.errors import GreenboostError
+from greenboost_py.base.errors import GreenboostError, SensorError
 from greenboost_py.base.sysroot import SysRoot
 from greenboost_py.base.units import format_size
 from greenboost_py.broker.listener import open_socket
@@ -25,6 +25,7 @@ from greenboost_py.pressure.levels import Level
 from greenboost_py.sensors.cgroup import read_levels
 from greenboost_py.sensors.cgroup_place import locate_cgroup
 from greenboost_py.sensors.nvml import NvmlReading, NvmlSource
+from greenboost_py.sensors.oom_kills import read_oom_kills
 from greenboost_py.sensors.ram import read_ram
 
 ERROR_PRIORITY, WARNING_PRIORITY, INFO_PRIORITY = 3, 4, 6
@@ -236,6 +237,11 @@ class Daemon:
         server = self._server
         if not config.metrics.listen or server is None:
             return None
-        return MetricsServer(
-            config.metrics.listen, Figures(lambda: self._watch.view, server.counters, lambda: server.books)
-        )
+        figures = Figures(lambda: self._watch.view, server.counters, lambda: server.books, self._oom_kills)
+        return MetricsServer(config.metrics.listen, figures)
+
+    def _oom_kills(self) -> int | None:
+        try:
+            return read_oom_kills(self._setting.root)
+        except SensorError:
+            return None

@@ -1,7 +1,7 @@
 """Who is told of what, and by which way. Each way keeps its own count of what was told; none can hold up another."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 
 from greenboost_py.actions import dbus_signal, wall
 from greenboost_py.actions.alert import Alert, compose
@@ -13,9 +13,8 @@ from greenboost_py.actions.users import read_users
 from greenboost_py.base.config import Config
 from greenboost_py.base.errors import SensorError
 from greenboost_py.base.sysroot import SysRoot
-from greenboost_py.daemon.view import View
+from greenboost_py.daemon.view import Held, View
 from greenboost_py.pressure.levels import Assessment, Level
-from greenboost_py.sensors.holders import Holder
 
 
 class _Way:
@@ -79,12 +78,12 @@ class Delivery:
             _Way(Level.NOTICE, 0.0, self._run_hook),
         )
 
-    def show(self, view: View, holders_of: Callable[[str], Sequence[Holder]]) -> None:
+    def show(self, view: View, who_holds: Callable[[str], Held]) -> None:
         """Tells what is due. Call it at every look, from the event loop.
 
         Args:
             view: the look.
-            holders_of: finds who holds a resource; called only when something is told.
+            who_holds: finds who holds a resource; called only when something is told.
         """
         ram = view.snapshot.ram
         for assessment in view.assessments:
@@ -92,13 +91,13 @@ class Delivery:
             due = [(way, told) for way in self._ways if (told := way.decide(assessment)) is not None]
             if not due:
                 continue
-            holders = holders_of(resource)
+            held = who_holds(resource)
             for way, told in due:
                 alert = compose(
                     assessment,
                     told,
-                    holders,
-                    gpu_host_bytes=view.gpu_host_bytes,
+                    held.holders,
+                    gpu_host_bytes=held.gpu_host_bytes,
                     swap_free_bytes=ram.swap_free_bytes if ram is not None and ram.swap_total_bytes else None,
                 )
                 self._follow(way.tell(alert))

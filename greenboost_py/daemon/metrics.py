@@ -1,4 +1,7 @@
-"""Figures for Prometheus on loopback: base units, no process ids, and series bounded by devices and cgroups in use.
+"""Figures for Prometheus: base units, no name of a program, user or cgroup, and no more series than `series_max`.
+
+Prometheus keeps every series that it has ever seen: a label with a cgroup's path would be new ones with every job. So
+cgroups are counted by their level, and of all of them the least room is told; greenboost status says which one it is.
 
 Source: prometheus.io/docs/practices/naming.
 """
@@ -12,15 +15,40 @@ from greenboost_py import __version__
 from greenboost_py.base.errors import GreenboostError
 from greenboost_py.broker.books import Books
 from greenboost_py.broker.leases import Counters
+from greenboost_py.broker.protocol import Verdict
 from greenboost_py.daemon.view import View
+from greenboost_py.pressure.levels import Assessment, Level
+from greenboost_py.sensors.ttm import MODULES
 
 if TYPE_CHECKING:
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 _LISTEN = re.compile(r"\[?([^\]]*)\]?:(\d+)")
 
-CGROUPS_MAX = 32
-"""So many cgroups have series, those with the least room first."""
+GPUS_MAX = 64
+"""So many GPUs have series, the first by their PCI addresses. No driver has more: MAX_GPU_INSTANCE (64) in amdgpu.h,
+NV_MAX_DEVICES (32) in nvlimits.h."""
+
+_CGROUP = "cgroup"
+"""The resource that stands for all memory cgroups."""
+
+_ALONE = 14
+"""Metrics without a label, and greenboost_build_info."""
+
+_OF_A_RESOURCE = 4
+_OF_ALL_CGROUPS = 3
+_DROPPED = ("unread", "silent")
+
+
+def series_max(gpus: int) -> int:
+    """The most series that one scrape has, whatever runs.
+
+    Args:
+        gpus: GPUs of the machine; each has VRAM, and one of AMD's GTT as well.
+    """
+    reasons = len(Verdict) - 1 + len(_DROPPED)  # all but GRANTED
+    resources = 1 + 2 * min(gpus, GPUS_MAX)  # RAM
+    return _ALONE + reasons + len(Level) + len(MODULES) + _OF_A_RESOURCE * resources + _OF_ALL_CGROUPS
 
 
 class Figures:
@@ -32,10 +60,17 @@ class Figures:
         view: the newest look; None before the first.
         counters: what the lease server counts.
         books: who holds leases.
+        oom_kills: how many processes the kernel has killed for want of memory; None: it does not say.
     """
 
-    def __init__(self, view: Callable[[], View | None], counters: Counters, books: Callable[[], Books]) -> None:
-        self._view, self._counters, self._books = view, counters, books
+    def __init__(
+        self,
+        view: Callable[[], View | None],
+        counters: Counters,
+        books: Callable[[], Books],
+        oom_kills: Callable[[], int | None] = lambda: None,
+    ) -> None:
+        self._view, self._counters, self._books, self._oom_kills = view, counters, books, oom_kills
 
     def collect(self) -> "Iterator[Metric]":
         """Every figure as it is now."""
@@ -45,6 +80,9 @@ class Figures:
         if view is not None:
             yield from _resources(view)
             yield from _machine(view)
+        kills = self._oom_kills()
+        if kills is not None:
+            yield _counter("greenboost_oom_kills", "Processes that the kernel killed for want of memory.", kills)
 
     def _leases(self) -> "Iterator[Metric]":
         counters, books = self._counters, self._books()
@@ -56,22 +94,48 @@ class Figures:
         yield _counter("greenboost_lease_granted_bytes", "Bytes of those.", counters.granted_bytes)
         refused = {verdict.name.lower(): count for verdict, count in counters.refused.items()}
         yield _counter("greenboost_lease_refusals", "Requests that were refused.", refused, "reason")
-        dropped = {"unread": counters.unread, "silent": counters.silent}
+        dropped = {reason: getattr(counters, reason) for reason in _DROPPED}
         yield _counter("greenboost_lease_dropped", "Connections that were given up.", dropped, "reason")
 
 
 def _resources(view: View) -> "Iterator[Metric]":
-    groups = [each for each in view.assessments if each.sample.resource.startswith("cgroup:")]
-    groups.sort(key=lambda each: each.sample.available_bytes)
-    shown = {each.sample.resource: each for each in view.assessments if each not in groups[CGROUPS_MAX:]}
+    groups = [each for each in view.assessments if _kind(each) == "cgroup"]
+    others = [each for each in view.assessments if _kind(each) != "cgroup"]
+    gpus = sorted({_address(each) for each in others} - {""})[:GPUS_MAX]
+    shown = {each.sample.resource: each for each in others if _address(each) in {"", *gpus}}
     total = {name: each.sample.total_bytes for name, each in shown.items()}
     available = {name: each.sample.available_bytes for name, each in shown.items()}
     level = {name: int(each.level) for name, each in shown.items()}
     left = {name: each.exhausted_in_s for name, each in shown.items() if each.exhausted_in_s is not None}
+    if groups:
+        available[_CGROUP] = min(each.sample.available_bytes for each in groups)
+        level[_CGROUP] = max(int(each.level) for each in groups)
+        soonest_s = [each.exhausted_in_s for each in groups if each.exhausted_in_s is not None]
+        left |= {_CGROUP: min(soonest_s)} if soonest_s else {}
+    at_level = {name.name.lower(): sum(each.level is name for each in groups) for name in Level}
     yield _gauge("greenboost_resource_total_bytes", "All there is of it.", total, "resource")
-    yield _gauge("greenboost_resource_available_bytes", "What can still be had.", available, "resource")
-    yield _gauge("greenboost_resource_pressure_level", "0 ok, 1 notice, 2 warn, 3 critical.", level, "resource")
+    yield _gauge(
+        "greenboost_resource_available_bytes", "What can still be had; of cgroups: the least.", available, "resource"
+    )
+    yield _gauge(
+        "greenboost_resource_pressure_level",
+        "0 ok, 1 notice, 2 warn, 3 critical; of cgroups: the worst.",
+        level,
+        "resource",
+    )
     yield _gauge("greenboost_resource_exhaustion_seconds", "Time until nothing is left.", left, "resource")
+    yield _gauge(
+        "greenboost_cgroups", "Memory cgroups with a limit in which programs lease, by level.", at_level, "level"
+    )
+
+
+def _kind(assessment: Assessment) -> str:
+    return assessment.sample.resource.partition(":")[0]
+
+
+def _address(assessment: Assessment) -> str:
+    """The GPU's; empty for RAM."""
+    return assessment.sample.resource.partition(":")[2]
 
 
 def _machine(view: View) -> "Iterator[Metric]":

@@ -1,4 +1,4 @@
-"""HTTP for /metrics: prometheus_client's application behind a server that stays small.
+"""HTTP for /metrics: prometheus_client's application behind a server that stays small, whoever can reach it.
 
 The library's own server starts a thread for every connection and waits for each without end: connections that say
 nothing would use up the daemon's descriptors. And it asks the name service for its own name, which may take long.
@@ -6,6 +6,8 @@ nothing would use up the daemon's descriptors. And it asks the name service for 
 
 import socket
 import threading
+import time
+from contextlib import suppress
 from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -15,8 +17,17 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 CONNECTIONS_MAX = 16
 """At a time; who comes then finds the connection closed."""
 
+VISITOR_CONNECTIONS_MAX = 4
+"""Of those, from one address: one visitor alone does not keep Prometheus out."""
+
 TIMEOUT_S = 2.0
-"""For each step of a request."""
+"""For each step of a request, ..."""
+
+DEADLINE_S = 10.0
+"""... and for all of it: who sends a byte a second, or reads one, is cut off."""
+
+PAUSE_S = 0.02
+"""After each visitor that is let in: an answer takes 2 ms of a CPU, and a loop of them an eighth of one at most."""
 
 
 class _Handler(WSGIRequestHandler):
@@ -26,13 +37,47 @@ class _Handler(WSGIRequestHandler):
         """Nobody wants to read of every scrape."""
 
 
+class _Places:
+    """Connections that are answered. One is cut off only while it is in here, when its descriptor is surely its own."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # guards what follows; nothing that waits is done under it
+        self._visitors: dict[socket.socket, str] = {}
+        self._until_s: dict[socket.socket, float] = {}
+
+    def take(self, connection: socket.socket, visitor: str) -> bool:
+        """Gives a connection a place; False: there is none."""
+        with self._lock:
+            visitors = list(self._visitors.values())
+            if len(visitors) >= CONNECTIONS_MAX or visitors.count(visitor) >= VISITOR_CONNECTIONS_MAX:
+                return False
+            self._visitors[connection] = visitor
+            self._until_s[connection] = time.monotonic() + DEADLINE_S
+            return True
+
+    def close(self, connection: socket.socket) -> None:
+        """Closes a connection, whether it had a place or not."""
+        with self._lock:
+            self._visitors.pop(connection, None)
+            self._until_s.pop(connection, None)
+            connection.close()
+
+    def cut_off(self) -> None:
+        """Ends the connections that have had their time; the threads that answer them see it."""
+        with self._lock:
+            late = [connection for connection, until_s in self._until_s.items() if until_s < time.monotonic()]
+            for connection in late:
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+
+
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
     request_queue_size = 128
 
     def __init__(self, address: tuple[str, int]) -> None:
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        self._places = threading.BoundedSemaphore(CONNECTIONS_MAX)
+        self._places = _Places()
         super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
@@ -43,22 +88,29 @@ class _Server(ThreadingMixIn, WSGIServer):
         self.setup_environ()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Has a thread answer, if one is free."""
-        if not self._places.acquire(blocking=False):
+        """Has a thread answer, if there is a place."""
+        if not self._places.take(request, client_address[0]):
             self.shutdown_request(request)
             return
         try:
             super().process_request(request, client_address)
         except RuntimeError:  # no thread can be started
-            self._places.release()
             self.shutdown_request(request)
+        time.sleep(PAUSE_S)
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Answers one visitor."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._places.release()
+    def close_request(self, request: Any) -> None:
+        """The end of every visit."""
+        self._places.close(request)
+
+    def service_actions(self) -> None:
+        """Twice a second, and after each visitor."""
+        self._places.cut_off()
+
+    def shutdown(self) -> None:
+        """Ends `serve_forever`, which else would look half a second later."""
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)  # there is something to be read now: the end
+        super().shutdown()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A visitor that hangs up or says nothing sensible is no news."""

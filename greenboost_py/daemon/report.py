@@ -94,6 +94,7 @@ def _holder(holder: Holder, uid: int) -> dict[str, Any]:
         "program": holder.name if is_shown else None,
         "ram_bytes": held_bytes(holder, "ram"),
         "gtt_bytes": sum(holder.gtt_bytes.values()),
+        "gpu_mapped_bytes": holder.gpu_mapped_bytes,
         "vram_bytes": sum(holder.vram_bytes.values()),
     }
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from greenboost_py.pressure.levels import Assessment, Level
+from greenboost_py.sensors.holders import Holder
 from greenboost_py.sensors.snapshot import Snapshot
 
 
@@ -28,3 +29,18 @@ class View:
     def ram_level(self) -> Level:
         """The level of RAM; OK while it is unknown."""
         return next((each.level for each in self.assessments if each.sample.resource == "ram"), Level.OK)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Who holds a resource, and what drivers hold of RAM once that is found.
+
+    To look at every process takes seconds on a machine that is short of RAM, in which a driver takes on.
+
+    Attributes:
+        holders: who may hold it, in no order.
+        gpu_host_bytes: RAM that GPU drivers hold.
+    """
+
+    holders: tuple[Holder, ...]
+    gpu_host_bytes: int

@@ -1,12 +1,12 @@
 """Sensing and judging: one look at the machine after the other. No waiting, no acting."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from greenboost_py.base.config import Config
 from greenboost_py.base.errors import GreenboostError, SensorError
 from greenboost_py.base.sysroot import SysRoot
-from greenboost_py.daemon.view import View
+from greenboost_py.daemon.view import Held, View
 from greenboost_py.pressure.levels import Assessment, Sample
 from greenboost_py.pressure.model import Limits, State, limits_of, section_of, step
 from greenboost_py.pressure.pace import next_look_s
@@ -87,17 +87,18 @@ class Watch:
         self.holders = read_holders(self._root, processes).holders
         return self.holders
 
-    def holders_of(self, resource: str) -> Sequence[Holder]:
-        """Who may hold a resource: everybody, or of a memory cgroup its members."""
+    def who_holds(self, resource: str) -> Held:
+        """Who holds a resource: everybody, or of a memory cgroup its members; and what drivers hold by then."""
         holders = self.find_holders()
         kind, _, path = resource.partition(":")
-        if kind != "cgroup":
-            return holders
-        try:
-            members = read_members(self._root, path)
-        except SensorError:
-            members = frozenset()
-        return [holder for holder in holders if holder.pid in members]
+        if kind == "cgroup":
+            try:
+                members = read_members(self._root, path)
+            except SensorError:
+                members = frozenset()
+            holders = tuple(holder for holder in holders if holder.pid in members)
+        at_s = 0.0 if self.view is None else self.view.snapshot.at_s
+        return Held(holders, self._hidden.look(take_snapshot(self._root, self._nvml, at_s)))
 
     def _judge(self, sample: Sample, state: State) -> tuple[Assessment, Limits]:
         """What to think of a sample; the state for the next one is kept. What has no sample any more is forgotten."""

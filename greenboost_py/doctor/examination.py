@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from greenboost_py.base.ceilings import Ceilings
 from greenboost_py.doctor.cuda import CudaReading
 from greenboost_py.kernel_params.conflicts import Conflict
 from greenboost_py.kernel_params.facts import Facts
@@ -43,6 +44,7 @@ class Examination:
         daemon_error: why one that listens has not answered as it should.
         unified_memory: the value of GGML_CUDA_ENABLE_UNIFIED_MEMORY; None: it is not set.
         settings: what GREENBOOST_ variables are set.
+        ceilings: what the administrator allows; None: there is no such file, or it cannot be read.
         errors: what could not be read, a line each.
     """
 
@@ -67,6 +69,7 @@ class Examination:
     daemon_error: str | None = None
     unified_memory: str | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
+    ceilings: Ceilings | None = None
     errors: tuple[str, ...] = ()
 
     @property

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from greenboost_py.base import shim_files
+from greenboost_py.base.ceilings import read_ceilings
 from greenboost_py.base.errors import GreenboostError, LibraryError, SensorError
 from greenboost_py.base.sysroot import SysRoot
 from greenboost_py.broker.client import find_status
@@ -87,6 +88,7 @@ def examine(
         daemon=daemon,
         daemon_error=daemon_error,
         unified_memory=environment.get(_UNIFIED_MEMORY),
+        ceilings=tried(read_ceilings),
         settings={name: value for name, value in environment.items() if name.startswith("GREENBOOST_")},
     )
     # Each once: two readings may look at the same file.

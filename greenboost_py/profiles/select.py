@@ -99,8 +99,3 @@ def _because(choice: Choice, environment: Mapping[str, str]) -> str:
         if fnmatchcase(environment.get(name, ""), value) and name in environment:
             return f"{name} is {environment[name]!r}"
     return ""
-
-
-def variables(found: tuple[Setting, ...]) -> dict[str, str]:
-    """The environment variables of the options that are set."""
-    return {setting.choice.variable: setting.choice.value or "" for setting in found if not setting.because}

@@ -131,6 +131,7 @@ class ProgramUse:
         vram_chunks, host_chunks: the chunks of its split allocations, by where they lie.
         moved_bytes: ever moved between VRAM and host memory, either way.
         refused: requests answered with out of memory.
+        container: what the container is called that it is in, as little fit for a terminal; empty: in none.
     """
 
     pid: int
@@ -142,6 +143,7 @@ class ProgramUse:
     host_chunks: int = 0
     moved_bytes: int = 0
     refused: int = 0
+    container: str = ""
 
     @property
     def held_bytes(self) -> int:

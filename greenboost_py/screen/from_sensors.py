@@ -86,4 +86,5 @@ def program_use(program: Program) -> ProgramUse:
         host_chunks=sum(device.host_chunks for device in used),
         moved_bytes=sum(device.moved_bytes for device in used),
         refused=sum(device.refused for device in used),
+        container="" if program.container is None else program.container.label,
     )

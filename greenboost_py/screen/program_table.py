@@ -100,7 +100,8 @@ def table(programs: Sequence[ProgramUse], order: Order, width: int, glyphs: Glyp
     heading = _text("PID", "PROGRAM", [column.heading for column in columns], columns, name_width, has_pid)
     lines: list[Line] = [((heading, Role.TITLE),)]
     for program in ordered(programs, order):
-        name = cut_text(plain(program.name, glyphs), name_width, glyphs)
+        name = f"{program.name} ({program.container})" if program.container else program.name
+        name = cut_text(plain(name, glyphs), name_width, glyphs)
         pid = str(program.pid) if program.pid else "-"
         cells = [column.text(program) for column in columns]
         lines.append(((_text(pid, name, cells, columns, name_width, has_pid), Role.PLAIN),))

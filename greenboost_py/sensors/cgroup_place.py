@@ -1,10 +1,13 @@
 """Where a process' memory cgroup is: found from /proc, kept by who asks often."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Literal
 
 from greenboost_py.base.sysroot import SysRoot
+from greenboost_py.sensors.cgroup_names import find_group
 from greenboost_py.sensors.kernel_text import malformed, unescape_path
 
 _MOUNTINFO = "proc/self/mountinfo"
@@ -89,26 +92,30 @@ def locate_cgroup(
     Raises:
         SensorError: a file is malformed.
     """
-    found = _read_path(root, f"proc/{pid}/cgroup")
+    found = read_cgroup_path(root, pid)
     if found is None:
         return None
     version, path = found
     if mounts is None:
         mounts = read_cgroup_mounts(root)
+    usable = [mount for mount in mounts if mount.version == version]
     # Of several, the one that shows most of the groups above: who shares a group with this process gets the same one.
-    for mount in sorted(mounts, key=lambda mount: len(mount.root.rstrip("/"))):
-        below = _below(path, mount.root) if mount.version == version else None
+    for mount in sorted(usable, key=lambda mount: (-_levels_above(mount.root), len(mount.root.rstrip("/")))):
+        below = _below(path, mount.root, _names_above(root, mount, usable))
         if below is not None:
             return CgroupPlace(path, version, _groups(mount.point, below))
-    return None
+    # What is mounted begins further up than the path does, by groups whose names are not to be had: its top is known.
+    tops = [mount.point for mount in usable if _levels_above(mount.root) > _levels_up(path)]
+    return CgroupPlace(path, version, _groups(tops[0], "")) if tops else None
 
 
-def _read_path(root: SysRoot, file: str) -> tuple[int, str] | None:
+def read_cgroup_path(root: SysRoot, pid: int | Literal["self"]) -> tuple[int, str] | None:
     """The version and the path of the group that counts a process' memory; None where there is none.
 
     Raises:
         SensorError: malformed.
     """
+    file = f"proc/{pid}/cgroup"
     data = root.read_bytes(file)
     if data is None:
         return None
@@ -126,7 +133,30 @@ def _read_path(root: SysRoot, file: str) -> tuple[int, str] | None:
     return None if unified is None else (2, unified)
 
 
-def _below(path: str, mounted: str) -> str | None:
+def _levels_above(mounted: str) -> int:
+    """How far above our cgroup namespace's root a mount begins; 0: not above it."""
+    levels = _levels_up(mounted)
+    return levels if mounted.rstrip("/") == f"/{_UP}" * levels else 0
+
+
+def _levels_up(path: str) -> int:
+    """With how many `/..` a path begins."""
+    return sum(1 for _ in takewhile(_UP.__eq__, path.split("/")[1:]))
+
+
+def _names_above(root: SysRoot, mount: CgroupMount, mounts: Sequence[CgroupMount]) -> tuple[str, ...]:
+    """The groups from a mount's top down to our cgroup namespace's root; empty: it is not below, or cannot be found.
+
+    Our namespace's root is what is mounted as `/`: in a container, the container's own part of the hierarchy. If all of
+    the hierarchy is mounted as well, it is in both.
+    """
+    levels = _levels_above(mount.root)
+    own = next((each.point for each in mounts if each.root == "/"), None)
+    inode = None if own is None or not levels else root.inode(own.lstrip("/"))
+    return () if inode is None else find_group(root, mount.point, levels, inode)
+
+
+def _below(path: str, mounted: str, names: tuple[str, ...]) -> str | None:
     """Where a group is below what is mounted: empty for its top, else with a leading slash; None: elsewhere.
 
     Both are as seen from our cgroup namespace, so a group beside or above it begins with `/..`.
@@ -135,8 +165,9 @@ def _below(path: str, mounted: str) -> str | None:
     if path == top or path.startswith(f"{top}/"):
         below = path[len(top) :].rstrip("/")
         return None if _UP in below.split("/") else below
-    # What is mounted begins further up than the path does, by groups whose names we cannot know: only its top is known.
-    return "" if set(top.split("/")[1:]) == {_UP} else None
+    levels = _levels_up(path)
+    whole = [*names[: len(names) - levels], *(part for part in path.split("/")[1 + levels :] if part)]
+    return None if not names or levels > len(names) or _UP in whole else "".join(f"/{name}" for name in whole)
 
 
 def _groups(point: str, below: str) -> tuple[str, ...]:

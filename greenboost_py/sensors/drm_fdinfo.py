@@ -31,6 +31,8 @@ _STATISTICS = (b"drm-resident-", b"drm-memory-", b"drm-total-")
 """What there is now; an older name for it, which amdgpu has beside the newer; what was created, with pages or without:
 the last is all that some drivers say. The first that there is counts, for each region."""
 
+_MEMORY_LINE = re.compile(rb"^drm-(?:resident|memory|total)-", re.MULTILINE)
+
 _SIZE = re.compile(rb"([0-9]{1,20})(?:[ \t]*(KiB|MiB|GiB|B))?")
 
 _UNITS = {b"": 1, b"B": 1, b"KiB": 1 << 10, b"MiB": 1 << 20, b"GiB": 1 << 30}
@@ -88,6 +90,11 @@ def parse_fdinfo(data: bytes, path: str) -> DrmClient | None:
         if said is not None:
             held[kind] += _parse_size(fields[said], path, said.decode())
     return DrmClient(address, parse_number(client, path, "drm-client-id", _CLIENT_ID_MAX), held[_VRAM], held[_GTT])
+
+
+def says_memory(data: bytes) -> bool:
+    """Whether the fdinfo of a GPU's open file has any figure of memory; some drivers keep none."""
+    return _MEMORY_LINE.search(data) is not None
 
 
 def _parse_size(value: bytes, path: str, key: str) -> int:

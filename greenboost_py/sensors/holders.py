@@ -1,14 +1,15 @@
 """Which process holds how much: RAM by its own pages, VRAM and GTT by what its GPU files say (fdinfo)."""
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 
 from greenboost_py.base.errors import SensorError
 from greenboost_py.base.sysroot import SysRoot
-from greenboost_py.sensors import drm_fdinfo
 from greenboost_py.sensors.drm_fdinfo import DrmClient
+from greenboost_py.sensors.gpu_files import read_devices, read_gpu_files
 from greenboost_py.sensors.kernel_text import NUMBER_MAX, malformed, parse_number
+from greenboost_py.sensors.mappings import read_mapped_bytes
 from greenboost_py.sensors.nvml_reading import NvidiaProcess
 
 _STATUS_LINE = re.compile(rb"^(Name|Uid|RssAnon|RssShmem|VmSwap):\t(.*)$", re.MULTILINE)
@@ -36,6 +37,8 @@ class Holder:
         vram_bytes: by PCI address of the GPU.
         gtt_bytes: RAM that a GPU's driver holds for it, by PCI address; in no other figure of the process, but for
             memory of its own that it lends to the GPU (hipHostRegister), which is in both.
+        gpu_mapped_bytes: buffers that it has mapped of GPUs whose driver says nothing of memory: at most so much RAM
+            beside; they may be in VRAM, and those that are not mapped are unknown.
     """
 
     pid: int
@@ -45,6 +48,7 @@ class Holder:
     ram_bytes: int
     vram_bytes: dict[str, int]
     gtt_bytes: dict[str, int]
+    gpu_mapped_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ def read_holders(root: SysRoot, nvidia_processes: Iterable[NvidiaProcess] = ()) 
     seen: set[tuple[str, int]] = set()
     try:
         names = root.names("proc") or ()
+        devices = read_devices(root)
     except SensorError as error:
         return HoldersReading((), (error,))
     for pid in sorted(int(name) for name in names if name.isascii() and name.isdecimal()):
@@ -86,8 +91,9 @@ def read_holders(root: SysRoot, nvidia_processes: Iterable[NvidiaProcess] = ()) 
             errors.append(error)
             continue
         if holder is not None:
-            _add_clients(holder, _read_clients(root, pid, errors), seen)
-            holders.append(holder)
+            files = read_gpu_files(root, pid, devices, errors)
+            _add_clients(holder, files.clients, seen)
+            holders.append(replace(holder, gpu_mapped_bytes=_read_mapped(root, pid, files.silent, errors)))
     _add_nvidia({holder.pid: holder for holder in holders}, nvidia_processes)
     return HoldersReading(tuple(holders), tuple(errors))
 
@@ -108,7 +114,7 @@ def held_bytes(holder: Holder, resource: str) -> int:
     """
     kind, _, address = resource.partition(":")
     if resource == "ram":
-        return holder.ram_bytes + sum(holder.gtt_bytes.values())
+        return holder.ram_bytes + sum(holder.gtt_bytes.values()) + holder.gpu_mapped_bytes
     if kind == "vram":
         return holder.vram_bytes.get(address, 0)
     if kind == "gtt":
@@ -198,27 +204,14 @@ def _printable(name: bytes) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
-def _read_clients(root: SysRoot, pid: int, errors: list[SensorError]) -> list[DrmClient]:
-    """The clients of GPUs that a process has open, in the order of its descriptors' names; duplicates and all."""
-    clients = []
+def _read_mapped(root: SysRoot, pid: int, paths: Collection[str], errors: list[SensorError]) -> int:
+    if not paths:
+        return 0
     try:
-        links = root.links(f"proc/{pid}/fd") or {}
+        return read_mapped_bytes(root, pid, paths)
     except SensorError as error:
         errors.append(error)
-        return []
-    for name, link in links.items():
-        if not link.startswith(drm_fdinfo.DEVICES):
-            continue
-        path = f"proc/{pid}/fdinfo/{name}"
-        try:
-            data = root.read_bytes(path)
-            client = None if data is None else drm_fdinfo.parse_fdinfo(data, path)
-        except SensorError as error:
-            errors.append(error)
-        else:
-            if client is not None:
-                clients.append(client)
-    return clients
+        return 0
 
 
 def _add_clients(holder: Holder, clients: Iterable[DrmClient], seen: set[tuple[str, int]]) -> None:

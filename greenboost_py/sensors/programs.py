@@ -6,6 +6,7 @@ from greenboost_py.base import abi
 from greenboost_py.base.abi import Page, PageError
 from greenboost_py.base.errors import GreenboostError, SensorError
 from greenboost_py.base.sysroot import SysRoot
+from greenboost_py.sensors.container import Container, read_container
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,10 +16,12 @@ class Program:
     Attributes:
         pid: as seen from here; the page's own is that of its pid namespace.
         page: its counters.
+        container: the one that it is in; None: in none.
     """
 
     pid: int
     page: Page
+    container: Container | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +53,10 @@ def read_programs(root: SysRoot, uid: int | None, pid: int | None = None) -> Pro
     for candidate in pids if pid is None else [pid]:
         try:
             page = _page_of(root, candidate, uid)
+            if page is not None:
+                programs.append(Program(candidate, page, read_container(root, candidate)))
         except (PageError, SensorError) as error:
             errors.append(error)
-        else:
-            if page is not None:
-                programs.append(Program(candidate, page))
     return ProgramsReading(tuple(programs), tuple(errors))
 
 

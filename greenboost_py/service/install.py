@@ -6,8 +6,10 @@ running the same command again finishes it, and uninstalling removes it.
 """
 
 import enum
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 
 from greenboost_py import __version__
 from greenboost_py.base.files import Tree
@@ -98,7 +100,8 @@ def plan_uninstall(
     """
     written = record.files if record is not None else {}
     changes = []
-    for path in dict.fromkeys((*reversed(list(written)), layout.configuration)):
+    configuration = () if layout.is_packaged else (layout.configuration,)
+    for path in dict.fromkeys((*reversed(list(written)), *configuration)):
         there = found[path]
         if there is None:
             action = Action.GONE
@@ -165,20 +168,26 @@ class Installation:
 
     def plan_install(self, files: Sequence[ServiceFile], force: bool) -> tuple[Change, ...]:
         """As `plan_install`, of what is there now."""
-        record = self.record()
+        record = self._ours()
         paths = {file.path for file in files} | set(record.files if record is not None else ())
         return plan_install(files, record, survey(self.root, paths), force)
 
     def install(
-        self, changes: Sequence[Change], makes_user: bool, then: Callable[[bool], None] = lambda changed: None
+        self,
+        changes: Sequence[Change],
+        makes_user: bool,
+        then: Callable[[bool], None] = lambda changed: None,
+        make_user: Callable[[], None] = lambda: None,
     ) -> bool:
         """Carries out a plan.
 
         Args:
             changes: from `plan_install`.
-            makes_user: whether `then` makes the daemon's user.
+            makes_user: whether `make_user` makes the daemon's user.
             then: what is to be done when the files are there, before the installation counts as complete; it is told
                 whether they replace others, so that a daemon that runs has to be started anew.
+            make_user: called when the file is there that describes the user, and before there is another that names it:
+                a bus reads a policy as soon as it appears, and complains of a user whom it does not know.
 
         Returns:
             Whether anything was changed, or an earlier attempt was finished.
@@ -188,33 +197,57 @@ class Installation:
         """
         before = self.record()
         written = [change.path for change in changes if change.action in _WRITES]
-        missing = self._missing([*written, self.layout.record, self._drop_in_folder])
+        if self.layout.is_packaged and not written and before is None:
+            then(False)
+            return False
+        missing = self._missing([*written, self.layout.record, *self._own_folder])
         made = [*missing, *self._missing(self.layout.links)]
         # Ours by their names, recorded or not: one of them holds the record, and is made before it.
         others = [folder for folder in made if folder not in self.layout.folders]
         after = record_of(changes, before, others, makes_user)
+        if self.layout.is_packaged:
+            after = replace(after, made_user=False)
         if before == after and not missing and not any(change.is_change for change in changes):
+            make_user()
             then(False)
             return False
         self.tree.make_folders(self.layout.record)
         self._write_record(under_way(after, before))
         for change in changes:
-            if change.action in _WRITES:
-                self.tree.make_folders(change.path)
-                if change.action is Action.OVERWRITE:
-                    self.tree.keep_aside(change.path)
-                self.tree.write(change.path, change.text.encode())
-            elif change.action is Action.REMOVE:
-                self.tree.remove(change.path)
+            self._carry_out(change)
+            if change.path == self.layout.accounts and change.action is not Action.REMOVE:
+                make_user()
         self._remove_folder(f"{self.layout.unit}.d")
-        self.tree.make_folders(self._drop_in_folder)
-        then(before is not None)
-        self._write_record(after)
+        for folder in self._own_folder:
+            self.tree.make_folders(folder)
+        then(before is not None or self.layout.is_packaged)
+        if self.layout.is_packaged and not after.files:
+            self._forget(after.folders)
+        else:
+            self._write_record(after)
         return True
+
+    def _carry_out(self, change: Change) -> None:
+        if change.action in _WRITES:
+            self.tree.make_folders(change.path)
+            if change.action is Action.OVERWRITE:
+                self.tree.keep_aside(change.path)
+            self.tree.write(change.path, change.text.encode())
+        elif change.action is Action.REMOVE:
+            # A unit of that name may be a package's from now on, and its link leads elsewhere.
+            for link in self.layout.links:
+                if self._target(link) == change.path:
+                    self.tree.remove(link)
+            self.tree.remove(change.path)
+
+    def _target(self, link: str) -> str | None:
+        """The path that a link names, without its leading slash; None: it is no link."""
+        text = self.root.link_text(link)
+        return None if text is None else os.path.normpath(f"/{PurePosixPath(link).parent / text}").lstrip("/")
 
     def plan_uninstall(self, purge: bool) -> tuple[Change, ...]:
         """As `plan_uninstall`, of what is there now."""
-        record = self.record()
+        record = self._ours()
         paths = {self.layout.configuration, *(record.files if record is not None else ())}
         return plan_uninstall(self.layout, record, survey(self.root, paths), purge)
 
@@ -228,16 +261,19 @@ class Installation:
         Raises:
             FileError: the file system refuses; what is left to do is in the record.
         """
-        record = self.record()
+        record = self._ours()
         for change in changes:
             if change.action in (Action.REMOVE, Action.GONE):
                 self.tree.remove(change.path)  # of what is gone, a part may be left that was being written
-        for link in self.layout.links:
+        for link in () if self.layout.is_packaged else self.layout.links:
             if self.root.link_text(link) is not None:
                 self.tree.remove(link)
         then()
+        self._forget(record.folders if record is not None else ())
+
+    def _forget(self, made: Sequence[str]) -> None:
+        """Removes the record, and every folder of the service that is empty then."""
         record_folder = self.layout.folders[-1]
-        made = record.folders if record is not None else ()
         for folder in dict.fromkeys((*self.layout.folders[:-1], *reversed(made))):
             if folder != record_folder and not record_folder.startswith(f"{folder}/"):
                 self._remove_folder(folder)
@@ -245,10 +281,19 @@ class Installation:
         for folder in (record_folder, *(folder for folder in reversed(made) if record_folder.startswith(f"{folder}/"))):
             self._remove_folder(folder)
 
+    def _ours(self) -> Record | None:
+        """The record, but for what is a package's now: its configuration, which is there whoever wrote it first."""
+        record = self.record()
+        if record is None or not self.layout.is_packaged:
+            return record
+        files = {path: digests for path, digests in record.files.items() if path != self.layout.configuration}
+        return replace(record, files=files)
+
     @property
-    def _drop_in_folder(self) -> str:
-        """A path in the folder for the administrator's own files beside the configuration."""
-        return f"{self.layout.configuration.rpartition('/')[0]}/config.d/x"
+    def _own_folder(self) -> tuple[str, ...]:
+        """A path in the folder for the administrator's own files beside the configuration, where that is ours."""
+        folder = self.layout.configuration.rpartition("/")[0]
+        return () if self.layout.is_packaged else (f"{folder}/config.d/x",)
 
     def _missing(self, paths: Sequence[str]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(folder for path in paths for folder in self.tree.missing_folders(path)))

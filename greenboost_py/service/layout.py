@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import PurePosixPath
 
 from greenboost_py.actions import dbus_signal
 from greenboost_py.base.config_text import documented_default
 from greenboost_py.base.errors import GreenboostError
+from greenboost_py.service import unit_text
 
 USER = "greenboost"
 """The system user that the daemon runs as."""
@@ -26,10 +27,12 @@ class Rights:
     Attributes:
         ttm_limit: set pages_limit of ttm and amdttm.
         terminate: end other users' processes.
+        metrics: answer these networks, beside its own machine.
     """
 
     ttm_limit: bool = False
     terminate: bool = False
+    metrics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ class Layout:
         configuration: the configuration's main file.
         record: where what was installed is written down.
         links: what `systemctl enable` makes for these units.
+        is_packaged: whether units, user, policy and configuration came with a package: only drop-ins are ours then.
     """
 
     is_system: bool
@@ -51,11 +55,16 @@ class Layout:
     configuration: str
     record: str
     links: tuple[str, ...]
+    is_packaged: bool = False
 
     @property
     def drop_ins(self) -> dict[str, str]:
         """Where the drop-in goes that grants a right, by the right's name."""
-        return {"ttm_limit": f"{self.unit}.d/20-ttm-limit.conf", "terminate": f"{self.unit}.d/30-terminate.conf"}
+        return {
+            "ttm_limit": f"{self.unit}.d/20-ttm-limit.conf",
+            "terminate": f"{self.unit}.d/30-terminate.conf",
+            "metrics": f"{self.unit}.d/40-metrics.conf",
+        }
 
     @property
     def accounts(self) -> str:
@@ -66,7 +75,8 @@ class Layout:
     def folders(self) -> tuple[str, ...]:
         """Folders that are nobody else's by their name, the innermost first."""
         configuration = str(PurePosixPath(self.configuration).parent)
-        return f"{self.unit}.d", f"{configuration}/config.d", configuration, str(PurePosixPath(self.record).parent)
+        configured = () if self.is_packaged else (f"{configuration}/config.d", configuration)
+        return f"{self.unit}.d", *configured, str(PurePosixPath(self.record).parent)
 
 
 SYSTEM = Layout(
@@ -80,6 +90,9 @@ SYSTEM = Layout(
         f"etc/systemd/user/graphical-session.target.wants/{NOTIFIER}",
     ),
 )
+
+PACKAGED = replace(SYSTEM, is_packaged=True)
+"""The system's, where a package of the distribution brought the service."""
 
 
 def user_layout(environment: Mapping[str, str]) -> Layout:
@@ -126,30 +139,51 @@ class ServiceFile:
     is_configuration: bool = False
 
 
-def service_files(layout: Layout, executable: str, places: Sequence[str], rights: Rights) -> tuple[ServiceFile, ...]:
-    """Every file of the service, in the order in which they are written.
+def service_files(
+    layout: Layout, executable: str, places: Sequence[str], rights: Rights, origin: str = ""
+) -> tuple[ServiceFile, ...]:
+    """Every file of the service, in the order in which they are written: the user comes before what names it.
 
     Args:
         layout: where they go.
         executable: the absolute path of the greenboost command.
         places: where it and what it needs lie, for what the units may hide.
         rights: what the daemon may do beyond the usual; nothing for a user's.
+        origin: a sentence on where they come from; empty: from `greenboost service install`.
 
     Raises:
         GreenboostError: the path cannot be written in a unit.
     """
-    values = {"EXECUTABLE": exec_word(executable), "PROTECT_HOME": _protect_home([executable, *places])}
+    values = {
+        "EXECUTABLE": exec_word(executable),
+        "PROTECT_HOME": _protect_home([executable, *places]),
+        "ORIGIN": origin or f'Written by "greenboost service install{"" if layout.is_system else " --user"}".',
+    }
     files = [ServiceFile(layout.configuration, documented_default(), is_configuration=True)]
     if layout.is_system:
-        files.append(ServiceFile(layout.accounts, _template("sysusers.conf", {})))
+        files.append(ServiceFile(layout.accounts, _template("sysusers.conf", values)))
         files.append(ServiceFile(dbus_signal.POLICY_PATH, dbus_signal.policy(USER)))
-        for right, path in layout.drop_ins.items():
-            if getattr(rights, right):
-                files.append(ServiceFile(path, _template(f"{right.replace('_', '-')}.conf", {})))
+        files += drop_in_files(layout, rights)
     if layout.notifier is not None:
         files.append(ServiceFile(layout.notifier, _template(NOTIFIER, values)))
     unit = UNIT if layout.is_system else "greenboostd.user.service"
     return (*files, ServiceFile(layout.unit, _template(unit, values)))
+
+
+def drop_in_files(layout: Layout, rights: Rights) -> tuple[ServiceFile, ...]:
+    """The drop-ins that grant the daemon what it may do beyond the usual: of a packaged service all that is written."""
+    values = {"NETWORKS": " ".join(rights.metrics)}
+    return tuple(
+        ServiceFile(path, _template(f"{right.replace('_', '-')}.conf", values))
+        for right, path in layout.drop_ins.items()
+        if getattr(rights, right)
+    )
+
+
+def networks_of(drop_in: str) -> tuple[str, ...]:
+    """The networks that a drop-in for metrics names."""
+    values = unit_text.merge([drop_in], "Service").get("IPAddressAllow", ())
+    return tuple(network for value in values for network in value.split())
 
 
 def exec_word(path: str) -> str:

@@ -34,24 +34,21 @@ class Command:
         return shlex.join(self.argv)
 
 
-def install_commands(layout: Layout, has_user: bool, replaces: bool) -> tuple[Command, ...]:
+def install_commands(layout: Layout, replaces: bool) -> tuple[Command, ...]:
     """What makes installed files a running service; each may be done again.
 
     Args:
         layout: the system's, or a user's.
-        has_user: whether the daemon's user is there.
         replaces: whether the files replace others: a daemon that runs is started anew.
     """
     systemctl = _systemctl(layout)
     commands = []
-    if layout.is_system:
-        commands += _account_commands(layout, has_user)
     if replaces:
         # By the unit that it was started with: what that one did before the start, only its own ExecStopPost= undoes.
         commands.append(Command((*systemctl, "stop", UNIT)))
     commands.append(Command((*systemctl, "daemon-reload")))
     if layout.is_system:
-        # The policy names the user, who was missing when the bus saw the file first. There may be no bus.
+        # Not every bus watches for policies. There may be none.
         commands.append(Command((*systemctl, "reload", "dbus.service"), may_fail=True))
     commands.append(Command((*systemctl, "enable", "--now", UNIT)))
     if layout.notifier is not None:
@@ -59,13 +56,21 @@ def install_commands(layout: Layout, has_user: bool, replaces: bool) -> tuple[Co
     return tuple(commands)
 
 
-def _account_commands(layout: Layout, has_user: bool) -> list[Command]:
+def account_commands(layout: Layout, has_user: bool) -> tuple[Command, ...]:
+    """What makes the daemon's user, once the file is there that describes it.
+
+    Args:
+        layout: the system's, or a user's, which has none.
+        has_user: whether the user is there.
+    """
+    if not layout.is_system or layout.is_packaged:
+        return ()
     if _find("systemd-sysusers") is not None:
-        return [Command(("systemd-sysusers", f"/{layout.accounts}"))]
+        return (Command(("systemd-sysusers", f"/{layout.accounts}")),)
     if has_user:
-        return []
+        return ()
     options = ("--system", "--user-group", "--no-create-home", "--home-dir", "/", "--shell", "/usr/sbin/nologin")
-    return [Command(("useradd", *options, USER))]
+    return (Command(("useradd", *options, USER)),)
 
 
 def stop_commands(layout: Layout, found: Sequence[str]) -> tuple[Command, ...]:
@@ -74,24 +79,36 @@ def stop_commands(layout: Layout, found: Sequence[str]) -> tuple[Command, ...]:
     Args:
         layout: the system's, or a user's.
         found: which of its files are there; of a unit that is not, systemd knows nothing to end.
+
+    Returns:
+        The commands; of a packaged service none, which goes on.
     """
+    if layout.is_packaged:
+        return ()
     systemctl = _systemctl(layout)
     commands = []
     if layout.unit in found:
         commands.append(Command((*systemctl, "disable", "--now", UNIT)))
+        if layout.is_system:  # its unit keeps the socket's directory; systemd from 243 on removes it so
+            commands.append(Command((*systemctl, "clean", "--what=runtime", UNIT), may_fail=True))
     if layout.notifier is not None and layout.notifier in found:
         commands.append(Command((*systemctl, "--global", "disable", NOTIFIER)))
     return tuple(commands)
 
 
-def removed_commands(layout: Layout, removes_user: bool) -> tuple[Command, ...]:
+def removed_commands(layout: Layout, removes_user: bool, is_active: bool) -> tuple[Command, ...]:
     """What makes the system forget a service whose files are gone.
 
     Args:
         layout: the system's, or a user's.
         removes_user: whether the daemon's user goes too.
+        is_active: whether a daemon runs; a packaged one goes on, without what was granted.
     """
     systemctl = _systemctl(layout)
+    if layout.is_packaged:
+        # Stopped by the unit that it was started with, as in install_commands.
+        verbs: tuple[tuple[str, ...], ...] = (("stop", UNIT), ("daemon-reload",), ("start", UNIT))
+        return tuple(Command((*systemctl, *verb)) for verb in (verbs if is_active else verbs[1:2]))
     commands = [
         Command((*systemctl, "daemon-reload")),
         Command((*systemctl, "reset-failed", UNIT), may_fail=True),

@@ -7,8 +7,8 @@ import pytest
 
 LEVELS = [
     {"cli"},
-    {"daemon", "service", "doctor", "screen"},
-    {"actions", "kernel_params", "planning", "profiles"},
+    {"daemon", "service", "doctor", "screen", "schedulers"},
+    {"actions", "kernel_params", "planning", "profiles", "containers"},
     {"broker", "probe"},
     {"pressure"},
     {"sensors"},

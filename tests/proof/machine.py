@@ -2,12 +2,13 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,21 @@ class Group:
     """A memory cgroup of our own."""
 
     folder: Path
+
+    @property
+    def _limit_file(self) -> Path:
+        v1 = self.folder / "memory.limit_in_bytes"
+        return v1 if v1.exists() else self.folder / "memory.max"
+
+    def limit(self, limit_bytes: int) -> None:
+        """Sets its limit; the kernel refuses (OSError) what is less than it cannot do without."""
+        self._limit_file.write_text(str(limit_bytes))
+
+    def left_bytes(self) -> int:
+        """What is left below its limit; the kernel may reclaim more."""
+        v1 = self.folder / "memory.usage_in_bytes"
+        used = v1 if v1.exists() else self.folder / "memory.current"
+        return int(self._limit_file.read_text()) - int(used.read_text())
 
     def enter(self) -> None:
         """Puts the calling process into it; for a child before it starts."""
@@ -57,7 +73,7 @@ def memory_group(limit_bytes: int, name: str) -> Iterator[Group]:
     except OSError as error:
         raise NoGroupError(f"no memory cgroup can be made here: {error}") from error
     try:
-        (folder / ("memory.limit_in_bytes" if is_v1 else "memory.max")).write_text(str(limit_bytes))
+        Group(folder).limit(limit_bytes)
         no_swap = folder / ("memory.swappiness" if is_v1 else "memory.swap.max")
         if no_swap.exists():
             no_swap.write_text("0")
@@ -83,6 +99,7 @@ class Daemon:
 
     folder: Path
     process: subprocess.Popen[bytes]
+    notified: socket.socket  # where it tells its service manager how it is
 
     @property
     def socket(self) -> Path:
@@ -100,6 +117,36 @@ class Daemon:
         answer: dict[str, Any] = json.loads(text)
         return answer
 
+    def wait_until_ready(self) -> None:
+        """Waits until it has started.
+
+        Raises:
+            RuntimeError: it does not; it is ended.
+        """
+        self._wait_for(b"READY=1")
+
+    def reload(self) -> None:
+        """Has it read its configuration anew, and waits until it has."""
+        self.notified.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                self.notified.recv(4096)
+        self.process.send_signal(signal.SIGHUP)
+        self._wait_for(b"RELOADING=1")
+        self._wait_for(b"READY=1")
+
+    def _wait_for(self, word: bytes) -> None:
+        self.notified.settimeout(0.2)
+        for _ in range(300):
+            try:
+                if self.notified.recv(4096).startswith(word):
+                    return
+            except TimeoutError:
+                if self.process.poll() is not None:
+                    break
+        self.kill()
+        raise RuntimeError(f"the daemon does not say {word.decode()}: {self.said()}")
+
     def wait_until_watching(self, group: Group) -> None:
         """Waits until it has seen that somebody else is in its group."""
         for _ in range(400):
@@ -112,6 +159,61 @@ class Daemon:
         """Ends it as the OOM killer would."""
         self.process.kill()
         self.process.wait()
+        self.notified.close()
+
+    def end(self) -> None:
+        """Ends it as its service manager would, if it has not ended yet."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.notified.close()
+
+
+def configure(folder: Path, configuration: str = "", metrics: str = "") -> Path:
+    """Writes a daemon's configuration: nobody is told but its log.
+
+    Args:
+        folder: the daemon's.
+        configuration: TOML of other sections.
+        metrics: where it listens for scrapes; "": nowhere.
+    """
+    path = folder / "config.toml"
+    path.write_text(f'{configuration}\n[metrics]\nlisten = "{metrics}"\n[notify]\ndesktop = false\nwall = "off"\n')
+    return path
+
+
+def start_daemon(
+    folder: Path,
+    group: Group | None = None,
+    command: Sequence[str | Path] = (GREENBOOST,),
+    environment: Mapping[str, str] | None = None,
+) -> Daemon:
+    """Starts a daemon in a folder that has its configuration; it is not ready yet.
+
+    Args:
+        folder: its own; may be that of one that was killed.
+        group: where it runs.
+        command: what runs greenboost.
+        environment: beside our own.
+    """
+    address = folder / "notify"
+    address.unlink(missing_ok=True)
+    notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    notified.bind(str(address))
+    with (folder / "daemon.log").open("ab") as log:
+        process = subprocess.Popen(
+            [*command, "daemon", "--socket", folder / "lease.sock", "--config", folder / "config.toml"],
+            env={**os.environ, "NOTIFY_SOCKET": str(address), **(environment or {})},
+            preexec_fn=None if group is None else group.enter,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    return Daemon(folder, process, notified)
 
 
 @contextmanager
@@ -124,46 +226,13 @@ def daemon(folder: Path, configuration: str = "", group: Group | None = None) ->
         group: where it runs.
     """
     folder.mkdir(exist_ok=True)
-    (folder / "config.toml").write_text(
-        f'{configuration}\n[metrics]\nlisten = ""\n[notify]\ndesktop = false\nwall = "off"\n'
-    )
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready, (folder / "daemon.log").open("ab") as log:
-        notify = folder / "notify"
-        notify.unlink(missing_ok=True)
-        ready.bind(str(notify))
-        ready.settimeout(0.2)
-        process = subprocess.Popen(
-            [GREENBOOST, "daemon", "--socket", folder / "lease.sock", "--config", folder / "config.toml"],
-            env={**os.environ, "NOTIFY_SOCKET": str(notify)},
-            preexec_fn=None if group is None else group.enter,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
-        _wait_until_ready(process, ready, folder / "daemon.log")
+    configure(folder, configuration)
+    running = start_daemon(folder, group)
+    running.wait_until_ready()
     try:
-        yield Daemon(folder, process)
+        yield running
     finally:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def _wait_until_ready(process: subprocess.Popen[bytes], ready: socket.socket, log: Path) -> None:
-    for _ in range(300):
-        try:
-            assert ready.recv(4096).startswith(b"READY=1")
-            return
-        except TimeoutError:
-            if process.poll() is not None:
-                break
-    process.kill()
-    process.wait()
-    raise RuntimeError(f"the daemon is not ready: {log.read_text()}")
+        running.end()
 
 
 HOG = """
@@ -189,9 +258,9 @@ def hog(bytes_per_s: float, group: Group) -> subprocess.Popen[bytes]:
     )
 
 
-def until_equal(expected: Any, read: Callable[[], Any]) -> None:
+def until_equal(expected: Any, read: Callable[[], Any], looks: int = 600) -> None:
     """Waits for what must come about: a daemon's answer may be some ms old, and who lost it looks once a second."""
-    for _ in range(600):
+    for _ in range(looks):
         if (got := read()) == expected:
             return
         time.sleep(0.02)

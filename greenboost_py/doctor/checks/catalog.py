@@ -205,6 +205,13 @@ CHECKS = (
         "`greenboost run --help`, [options.md](options.md)",
     ),
     Check(
+        "ceilings",
+        surroundings.ceilings,
+        "`/etc/greenboost/ceilings`, the administrator's limits",
+        "fail: a line that counts for nothing",
+        "[options.md](options.md#ceilings)",
+    ),
+    Check(
         "daemon",
         daemon.daemon,
         "whether a daemon runs and answers",

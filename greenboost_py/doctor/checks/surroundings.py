@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from greenboost_py.base.ceilings import CEILINGS_PATH
 from greenboost_py.base.options import load_options
 from greenboost_py.base.shim_files import LIBRARY_NAME
 from greenboost_py.doctor.examination import Examination
@@ -88,6 +89,17 @@ def settings(seen: Examination) -> Outcome:
     if strange:
         return warn(f"{_list(strange)}: no such option.", "greenboost run --help")
     return note(f"Set here: {', '.join(given)}.") if given else ok("None is set here.")
+
+
+def ceilings(seen: Examination) -> Outcome:
+    """What the administrator allows."""
+    if seen.ceilings is None:
+        return ok("There are none.")
+    if seen.ceilings.mistakes:
+        text = f"{_plain('; '.join(seen.ceilings.mistakes))}. The shim takes none of these lines."
+        return fail(text, f"sudoedit /{CEILINGS_PATH}")
+    said = ", ".join(f"{name}={_plain(value)}" for name, value in seen.ceilings.values)
+    return note(f"Whatever is set here: {said}.") if said else ok("There are none.")
 
 
 def _rival(entries: Sequence[Preload]) -> str | None:

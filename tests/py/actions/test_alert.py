@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -77,6 +78,14 @@ def test_body_names_the_holders_and_what_no_list_shows(make_alert: MakeAlert, ma
         " GPU drivers hold 40.0 GiB that no process list shows. 0 B of swap is free.\n"
         "Close python (pid 4711) now. Programs under `greenboost run` get no more host memory until this is over."
     )
+
+
+def test_body_of_a_driver_without_figures_says_that_what_is_mapped_is_the_most(
+    make_alert: MakeAlert, make_holder: MakeHolder
+) -> None:
+    holders = (replace(make_holder(4711, ram_bytes=GIB, gtt_bytes={}), gpu_mapped_bytes=4 * GIB),)
+    expected = "Held: 5.00 GiB by python (pid 4711), of it up to 4.00 GiB through a GPU's driver."
+    assert body(make_alert(holders=holders)).startswith(expected)
 
 
 def test_body_leaves_out_what_is_not_known_or_not_worth_a_word(make_alert: MakeAlert) -> None:

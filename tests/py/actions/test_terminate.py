@@ -14,6 +14,7 @@ from greenboost_py.actions.terminate import (
     Terminator,
     candidates,
     choose,
+    is_ending,
     read_facts,
     read_protected,
 )
@@ -260,6 +261,50 @@ def test_act_asks_nobody_twice_and_the_next_only_after_the_grace(holder_of: Call
     finally:
         stubborn.kill()
         stubborn.communicate()
+
+
+def test_act_asks_nobody_else_while_the_first_is_about_to_end(holder_of: Callable[[int], Holder]) -> None:
+    # One that is stopped takes no signal, like one that is stuck in the kernel.
+    stuck, innocent = (subprocess.Popen(["sleep", "1000"]) for _ in range(2))
+    try:
+        stuck.send_signal(signal.SIGSTOP)
+        os.waitpid(stuck.pid, os.WUNTRACED)
+        scene = Scene([replace(holder_of(stuck.pid), ram_bytes=20 * GIB), holder_of(innocent.pid)])
+        assert f"sleep (pid {stuck.pid})" in str(scene.act())
+        assert scene.act(at_s=2 + GRACE_S) is None
+        assert scene.act(at_s=2 + 100 * GRACE_S) is None
+        assert is_alive(innocent)
+        stuck.send_signal(signal.SIGCONT)
+        assert stuck.wait() == -signal.SIGTERM
+        assert "was sent SIGTERM" in str(scene.act(at_s=2 + 101 * GRACE_S))
+        assert innocent.wait() == -signal.SIGTERM
+    finally:
+        for process in (stuck, innocent):
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        ("SigPnd:\t0000000000000000\nShdPnd:\t0000000000004000\n", True),
+        ("SigPnd:\t0000000000004100\nShdPnd:\t0000000000000000\n", True),
+        ("SigPnd:\t0000000000000100\nShdPnd:\t0000000000000000\nSigBlk:\t0000000000004000\n", False),
+        ("", False),
+    ],
+)
+def test_is_ending_is_a_sigterm_that_was_not_taken(tmp_path: Path, status: str, expected: bool) -> None:
+    (tmp_path / "proc/5").mkdir(parents=True)
+    (tmp_path / "proc/5/status").write_text(status)
+    assert is_ending(SysRoot(tmp_path), 5) is expected
+    assert is_ending(SysRoot(tmp_path), 6) is False
+
+
+def test_is_ending_of_a_malformed_file_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "proc/5").mkdir(parents=True)
+    (tmp_path / "proc/5/status").write_text("SigPnd:\t-1\n")
+    with pytest.raises(SensorError, match="/proc/5/status"):
+        is_ending(SysRoot(tmp_path), 5)
 
 
 def test_act_that_may_not_signal_says_so(

@@ -131,7 +131,10 @@ HOSTILE: list[tuple[str | bytes, str]] = [
     ("[hooks]\non_ok = ['']", f"{FILE}:2: hooks.on_ok: an array is not accepted: the command's name is empty; .*"),
     ('[hooks]\non_ok = ["a\\u0000b"]', f"{FILE}:2: hooks.on_ok: an array is not accepted: it has a NUL in it; .*"),
     ("[metrics]\nlisten = 9477", f"{FILE}:2: metrics.listen: 9477 is not accepted; .*"),
-    ("[metrics]\nlisten = '0.0.0.0:9477'", f"{FILE}:2: metrics.listen: '0.0.0.0:9477' is not accepted: whoever .*"),
+    (
+        "[metrics]\nlisten = '::1:9477'",
+        f"{FILE}:2: metrics.listen: '::1:9477' is not accepted: it is not an address, .*",
+    ),
     ("[ram]\nwarn = ", f"{FILE}:2: not TOML: .*"),
     ("[ram]\nwarn = 1\nwarn = 2", f"{FILE}:3: not TOML: .*"),
     ("[ram]\nwarn = 08", f"{FILE}:2: not TOML: .*"),
@@ -277,9 +280,13 @@ def test_default_file_is_the_services_the_systems_or_the_users(
         ("127.255.0.9:1", ("127.255.0.9", 1)),
         ("[::1]:65535", ("::1", 65535)),
         ("localhost:80", ("localhost", 80)),
+        ("0.0.0.0:9477", ("0.0.0.0", 9477)),
+        ("[::]:9477", ("::", 9477)),
+        ("192.168.0.1:9477", ("192.168.0.1", 9477)),
+        ("[2001:db8::1]:9477", ("2001:db8::1", 9477)),
     ],
 )
-def test_parse_listen_of_this_machine_alone_is_address_and_port(text: str, place: tuple[str, int] | None) -> None:
+def test_parse_listen_of_an_address_is_address_and_port(text: str, place: tuple[str, int] | None) -> None:
     assert parse_listen(text) == place
 
 
@@ -287,8 +294,8 @@ def test_parse_listen_of_this_machine_alone_is_address_and_port(text: str, place
     "text",
     [
         ":9477", "9477", "127.0.0.1", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:9477 ",
-        "0.0.0.0:9477", "192.168.0.1:9477", "[::]:9477", "::1:9477", "[127.0.0.1]:9477", "[localhost]:9477", "example.org:80",
-        "127.0.0.1:\u0661\u0662", "[::ffff:127.0.0.1]:80", "127.1:80", "[::1%lo]:80", "http://localhost:80", "127.0.0.1:9477\n",
+        "192.168.0:9477", "224.0.0.1:9477", "[ff02::1]:9477", "[fe80::1%eth0]:9477", "::1:9477", "[127.0.0.1]:9477", "[localhost]:9477", "example.org:80",
+        "127.0.0.1:\u0661\u0662", "127.1:80", "[::1%lo]:80", "http://localhost:80", "127.0.0.1:9477\n",
     ],
 )  # fmt: skip
 def test_parse_listen_of_anything_else_is_an_error(text: str) -> None:

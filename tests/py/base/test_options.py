@@ -88,7 +88,7 @@ def shim_accepts(
 ) -> Callable[[Option, str], bool]:
     """Whether the shim's own parser takes a value for an option without complaint."""
     shim = repository / "shim"
-    sources = "".join(f'#include "{shim}/base/{name}.c"\n' for name in ("size", "log", "options"))
+    sources = "".join(f'#include "{shim}/base/{name}.c"\n' for name in ("once", "size", "log", "ceilings", "options"))
     built = compile_c(
         tmp_path_factory.mktemp("options") / "options.so", sources, "-shared", "-fPIC", "-D_GNU_SOURCE", f"-I{shim}"
     )

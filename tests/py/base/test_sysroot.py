@@ -148,6 +148,33 @@ def test_write_text_that_the_kernel_refuses_is_an_error_with_its_reason() -> Non
         SysRoot().write_text("proc/self/oom_score_adj", "a word")
 
 
+def test_read_all_of_a_directory_is_what_its_files_hold_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "b").write_bytes(b"x" * 9)
+    (tmp_path / "a").write_bytes(b"")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("b")
+    os.mkfifo(tmp_path / "pipe")
+    assert SysRoot(tmp_path).read_all("", 4) == {"a": b"", "b": b"xxxx"}
+    assert SysRoot(tmp_path).read_all("folder") == {}
+    assert SysRoot(tmp_path).read_all("b") is None
+    assert SysRoot(tmp_path).read_all("absent") is None
+
+
+def test_read_all_of_this_process_is_what_its_descriptors_say(tmp_path: Path) -> None:
+    with (tmp_path / "open").open("wb") as file:
+        file.write(b"12345")
+        file.flush()
+        said = SysRoot().read_all("proc/self/fdinfo")
+        assert said is not None
+        assert said[str(file.fileno())].startswith(b"pos:\t5\n")
+
+
+def test_inode_of_a_file_is_the_file_systems(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert SysRoot(tmp_path).inode("file") == (tmp_path / "file").stat().st_ino
+    assert SysRoot(tmp_path).inode("absent") is None
+
+
 def test_links_of_a_directory_are_what_they_say_and_nothing_else(tmp_path: Path) -> None:
     for name, target in (("10", "/dev/null"), ("9", "gone (deleted)")):
         (tmp_path / name).symlink_to(target)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from trees import lay
 
 from greenboost_py.base.sysroot import SysRoot
 from greenboost_py.cli.doctor import summary, to_lines
@@ -89,15 +90,8 @@ def test_examine_of_an_empty_machine_raises_nothing(tmp_path: Path) -> None:
 
 
 def test_examine_of_a_malformed_machine_names_each_file_once(tmp_path: Path) -> None:
-    for path in (
-        "proc/meminfo",
-        "proc/swaps",
-        "proc/self/limits",
-        "proc/driver/nvidia/version",
-        "proc/sys/vm/overcommit_memory",
-    ):
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_bytes(b"\xff\x00 nonsense\n")
+    read = ("meminfo", "swaps", "self/limits", "driver/nvidia/version", "sys/vm/overcommit_memory")
+    lay(tmp_path / "proc", dict.fromkeys(read, b"\xff\x00 nonsense\n"))
     seen = examine(SysRoot(tmp_path), plain_environment(tmp_path) | {"GREENBOOST_SOCKET": "/dev/null/none"})
     assert len(seen.errors) == len(set(seen.errors)) == 5
 

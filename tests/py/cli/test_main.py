@@ -38,7 +38,7 @@ def test_greenboost_without_a_command_shows_help_and_is_wrong_usage() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nonsense"], "greenboost: there is no command 'nonsense'; write one of run, status, .*"),
+        (["nonsense"], "greenboost: there is no command 'nonsense'; write one of run, env, status, .*"),
         (["--nonsense"], "greenboost: No such option:? '?--nonsense.*"),
         (["status", "--pid", "0"], "greenboost status: Invalid value for '--pid': 0 is not in the range.*"),
         (["status", "extra"], r"greenboost status: Got unexpected extra argument \(extra\).*"),

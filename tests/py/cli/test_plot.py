@@ -110,6 +110,14 @@ def test_plot_without_matplotlib_is_one_line_with_the_command(recording: Path) -
     )
 
 
+def test_plot_without_matplotlib_and_pip_says_where_to_draw(recording: Path) -> None:
+    trap = "import importlib.util; found = importlib.util.find_spec\n"
+    trap += "importlib.util.find_spec = lambda name, *more: None if name == 'pip' else found(name, *more)\n"
+    done = plot("plot", recording, command=[sys.executable, "-c", trap + WITHOUT_MATPLOTLIB])
+    assert done.returncode == 1
+    assert done.stderr.startswith("greenboost: drawing needs matplotlib: this greenboost came without; draw with one")
+
+
 def test_plot_of_a_huge_recording_takes_little_memory(tmp_path: Path) -> None:
     """64 MiB of frames in less memory than that on top of what a small one takes."""
     small, large = tmp_path / "small.jsonl", tmp_path / "large.jsonl"

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from trees import lay
 
 from greenboost_py.cli import main, profile_option
 
@@ -20,9 +21,7 @@ def greenboost(*arguments: str, **environment: str) -> "subprocess.CompletedProc
 
 
 def write(folder: Path, name: str, text: str) -> Env:
-    path = folder / "greenboost/profiles.d" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    lay(folder / "greenboost/profiles.d", {name: text})
     return {"XDG_CONFIG_HOME": str(folder)}
 
 

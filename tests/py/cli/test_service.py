@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from trees import lay
 
 from greenboost_py.base.errors import GreenboostError
 from greenboost_py.base.files import Tree
@@ -125,6 +126,7 @@ def test_uninstall_stops_and_removes_everything_the_user_too(machine: Machine) -
     assert output == [*(f"removed /{path}" for path in reversed(PATHS)), "removed the user greenboost"]
     assert machine.calls() == [
         "systemctl disable --now greenboostd.service",
+        "systemctl clean --what=runtime greenboostd.service",
         "systemctl --global disable greenboost-notify.service",
         "systemctl daemon-reload",
         "systemctl reset-failed greenboostd.service",
@@ -209,7 +211,7 @@ def test_install_without_systemd_writes_the_files_and_says_how_to_start_the_daem
 
 
 def test_install_of_rights_keeps_them_until_they_are_taken_back(machine: Machine) -> None:
-    install("--allow-terminate", "--allow-ttm-limit")
+    install("--allow-terminate", "--allow-ttm-limit", "--allow-metrics", "10.0.0.0/8")
     for path in SYSTEM.drop_ins.values():
         assert (machine.root / path).exists()
     install()
@@ -217,8 +219,36 @@ def test_install_of_rights_keeps_them_until_they_are_taken_back(machine: Machine
     assert f"removed /{SYSTEM.drop_ins['terminate']}" in install("--no-allow-terminate")
     install()
     assert not (machine.root / SYSTEM.drop_ins["terminate"]).exists()
-    install("--no-allow-ttm-limit")
+    install("--no-allow-ttm-limit", "--no-allow-metrics")
     assert not (machine.root / f"{SYSTEM.unit}.d").exists()
+
+
+def test_install_of_the_right_to_be_scraped_keeps_its_networks_until_it_is_taken_back(machine: Machine) -> None:
+    drop_in = machine.root / SYSTEM.drop_ins["metrics"]
+    install("--allow-metrics", "10.0.0.0/8", "--allow-metrics", "2001:db8::7", "--allow-metrics", "10.0.0.0/8")
+    assert "\nIPAddressAllow=10.0.0.0/8 2001:db8::7/128\n" in drop_in.read_text()
+    install("--allow-terminate")
+    assert "\nIPAddressAllow=10.0.0.0/8 2001:db8::7/128\n" in drop_in.read_text()
+    install("--allow-metrics", "192.0.2.0/24")
+    assert "\nIPAddressAllow=192.0.2.0/24\n" in drop_in.read_text()
+    assert f"removed /{SYSTEM.drop_ins['metrics']}" in install("--no-allow-metrics")
+    install()
+    assert not drop_in.exists()
+
+
+def test_uninstall_takes_the_right_to_be_scraped_with_it(machine: Machine) -> None:
+    install("--allow-metrics", "10.0.0.0/8")
+    call("uninstall")
+    assert not (machine.root / SYSTEM.drop_ins["metrics"]).parent.exists()
+
+
+@pytest.mark.parametrize(
+    "network", ["", "any", "10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/8 any", "example.org", "%i", "1\n2"]
+)
+def test_install_of_the_right_to_be_scraped_by_what_is_no_network_is_an_error(machine: Machine, network: str) -> None:
+    result = CliRunner().invoke(service.command, ["install", "--allow-metrics", network])
+    assert (result.exit_code, list(machine.files())) == (2, ["etc/passwd"])
+    assert "write a network such as 10.0.0.0/8" in result.output
 
 
 def test_install_keeps_what_was_changed_and_says_so(machine: Machine) -> None:
@@ -276,6 +306,165 @@ def test_install_for_a_user_stays_in_the_home(machine: Machine, monkeypatch: pyt
     call("uninstall", "--user")
     assert list(machine.files()) == ["etc/passwd"]
     assert list((machine.root / "home/u").iterdir()) == []
+
+
+PACKAGED_UNIT = "usr/lib/systemd/system/greenboostd.service"
+FROM_PACKAGE = f"The service came with a package (/{PACKAGED_UNIT})"
+TERMINATE = SYSTEM.drop_ins["terminate"]
+
+
+def bring_package(machine: Machine) -> None:
+    """What a package of the distribution puts there, and its configuration with it."""
+    lay(machine.root, {PACKAGED_UNIT: "", SYSTEM.configuration: ""})
+    (machine.root / "etc/greenboost/config.d").mkdir(exist_ok=True)
+
+
+@pytest.fixture
+def packaged(machine: Machine) -> Machine:
+    bring_package(machine)
+    return machine
+
+
+RESTART = ["systemctl stop greenboostd.service", "systemctl daemon-reload", "systemctl reload dbus.service"]
+
+
+def test_install_of_a_packaged_service_copies_nothing_and_starts_it(packaged: Machine) -> None:
+    before = packaged.files()
+    assert call("install").output.splitlines() == [f"{FROM_PACKAGE}.", f"{UNIT} is enabled and runs."]
+    assert packaged.calls() == START[1:]
+    assert packaged.files() == before
+
+
+def test_install_of_a_packaged_service_writes_and_takes_back_only_drop_ins(packaged: Machine) -> None:
+    before = packaged.files()
+    assert f"created /{TERMINATE}" in call("install", "--allow-terminate").output.splitlines()
+    assert packaged.calls() == [*RESTART, *START[3:]]
+    assert packaged.files().keys() - before.keys() == {TERMINATE, SYSTEM.record}
+    call("install")
+    assert packaged.calls() == START[1:]
+    assert f"removed /{TERMINATE}" in call("install", "--no-allow-terminate").output.splitlines()
+    assert packaged.calls() == [*RESTART, *START[3:]]
+    assert packaged.files() == before
+    assert not (packaged.root / SYSTEM.record).parent.exists()
+    assert (packaged.root / "etc/greenboost/config.d").is_dir()
+
+
+@pytest.mark.parametrize("active", ["active", "inactive"])
+def test_uninstall_of_a_packaged_service_takes_back_drop_ins_and_leaves_it_as_it_runs(
+    packaged: Machine, active: str
+) -> None:
+    (packaged.root.parent / "shown").write_text(SHOWN.replace("ActiveState=active", f"ActiveState={active}"))
+    before = packaged.files()
+    call("install", "--allow-terminate", "--allow-ttm-limit", "--allow-metrics", "::/0")
+    packaged.calls()
+    told = call("uninstall", "--purge").output.splitlines()
+    assert told[:3] == [f"removed /{path}" for path in reversed(SYSTEM.drop_ins.values())]
+    assert told[3:] == [f"{FROM_PACKAGE}: remove that as you installed it (apt remove greenboost)."]
+    again = RESTART[:2] + ["systemctl start greenboostd.service"]
+    assert packaged.calls()[1:] == (again if active == "active" else RESTART[1:2])
+    assert packaged.files() == before
+    assert (packaged.root / "etc/greenboost/config.d").is_dir()
+
+
+def test_uninstall_of_a_packaged_service_with_nothing_beside_it_changes_nothing(packaged: Machine) -> None:
+    before = packaged.files()
+    assert call("uninstall").output.startswith(FROM_PACKAGE)
+    assert packaged.files() == before
+    assert [one for one in packaged.calls() if "show" not in one] == []
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_install_beside_a_package_makes_room_for_what_that_brought(machine: Machine, relative: bool) -> None:
+    install("--allow-terminate")
+    for link, unit in zip(SYSTEM.links, (SYSTEM.unit, SYSTEM.notifier), strict=True):
+        assert unit is not None
+        (machine.root / link).parent.mkdir()
+        (machine.root / link).symlink_to(f"../{Path(unit).name}" if relative else f"/{unit}")
+    bring_package(machine)
+    machine.calls()
+    told = call("install").output.splitlines()
+    for path in PATHS:
+        assert (f"removed /{path}" in told) is (path != SYSTEM.configuration)
+    assert machine.calls() == [*RESTART, *START[3:]]
+    assert set(machine.files()) == {"etc/passwd", PACKAGED_UNIT, SYSTEM.configuration, TERMINATE, SYSTEM.record}
+    assert not any((machine.root / link).is_symlink() for link in SYSTEM.links)
+    call("uninstall")
+    assert "userdel greenboost" not in machine.calls()
+    assert set(machine.files()) == {"etc/passwd", PACKAGED_UNIT, SYSTEM.configuration}
+
+
+def test_install_beside_a_package_keeps_a_unit_that_was_changed(machine: Machine) -> None:
+    install()
+    (machine.root / SYSTEM.unit).write_text("mine")
+    bring_package(machine)
+    told = call("install").output.splitlines()
+    assert f"kept /{SYSTEM.unit}: it is not as greenboost would write it, and goes before the package's" in told
+    assert (machine.root / SYSTEM.unit).read_text() == "mine"
+
+
+def test_install_of_a_packaged_service_into_a_tree_runs_no_tool(packaged: Machine) -> None:
+    tree = str(packaged.root)
+    told = call("install", "--root", tree, "--allow-terminate").output.splitlines()
+    assert told == [f"{FROM_PACKAGE}.", f"created /{TERMINATE}"]
+    assert (packaged.root / TERMINATE).exists()
+    call("uninstall", "--root", tree)
+    assert not (packaged.root / TERMINATE).exists()
+    assert packaged.calls() == []
+
+
+def test_install_of_a_packaged_service_without_systemd_says_when_it_starts(packaged: Machine) -> None:
+    (packaged.root / "run/systemd/system").rmdir()
+    assert call("install").output.splitlines() == [
+        f"{FROM_PACKAGE}.",
+        "systemd does not run here: it will start the service when it does.",
+    ]
+
+
+def test_install_of_a_packaged_service_with_another_executable_is_one_line(packaged: Machine) -> None:
+    with pytest.raises(GreenboostError, match="came with a package, which starts its own"):
+        install()
+
+
+def test_install_of_a_packaged_service_dry_run_shows_only_what_is_beside_it(packaged: Machine) -> None:
+    before = packaged.files()
+    output = call("install", "--dry-run", "--allow-terminate").output
+    assert [line for line in output.splitlines() if line.startswith("# create")] == [f"# create /{TERMINATE}"]
+    assert output.endswith("\n".join(["# then", *RESTART, *START[3:], ""]))
+    assert (packaged.files(), packaged.calls()) == (before, [])
+
+
+def test_status_of_a_packaged_service_says_where_it_comes_from(packaged: Machine) -> None:
+    assert call("status").output.startswith(f"{FROM_PACKAGE}.\n{UNIT}: active")
+    shown = json.loads(call("status", "--json").output)
+    assert (shown["installed"], shown["complete"], shown["package"]) == (True, True, f"/{PACKAGED_UNIT}")
+    call("install", "--allow-terminate")
+    (packaged.root / TERMINATE).write_text("mine")
+    first, second, third, *_ = call("status").output.splitlines()
+    assert (first, third) == (f"{FROM_PACKAGE}.", f"  changed  /{TERMINATE}")
+    assert re.fullmatch(r"Beside it, written by greenboost \S+: 1 files", second)
+
+
+def test_status_of_a_service_that_no_package_brought_says_so(machine: Machine) -> None:
+    install()
+    assert json.loads(call("status", "--json").output)["package"] is None
+
+
+def test_install_of_a_users_own_service_is_not_the_packages(packaged: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    (packaged.root / "home/u").mkdir(parents=True)
+    monkeypatch.setenv("HOME", "/home/u")
+    for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(GreenboostError, match="systemd does not run here"):
+        install("--user")
+    assert (packaged.root / "home/u/.config/systemd/user" / UNIT).exists()
+
+
+def test_install_makes_the_user_before_the_bus_sees_who_may_own_the_name(machine: Machine) -> None:
+    policy = machine.root / "etc/dbus-1/system.d/org.greenboost.conf"
+    make_user = (machine.tools / "systemd-sysusers").read_text().partition("\n")[2].partition("\n")[2]
+    machine.tool("systemd-sysusers", f"[ -e {machine.root}$1 ] && [ ! -e {policy} ] || exit 1\n{make_user}")
+    install()
+    assert policy.exists()
 
 
 def test_status_shows_what_was_changed_and_how_it_runs(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -339,6 +528,11 @@ def greenboost(*arguments: str, **environment: str) -> "subprocess.CompletedProc
             ["install", "--user", "--allow-terminate"],
             2,
             "greenboost: a user's own daemon can be given no such right: .*",
+        ),
+        (
+            ["install", "--root", "/", "--allow-metrics", "::/0", "--no-allow-metrics"],
+            2,
+            "greenboost: --allow-metrics and --no-allow-metrics do not go together",
         ),
         (["nonsense"], 2, "greenboost service: .*"),
     ],
@@ -534,9 +728,7 @@ def test_enable_for_a_user_stays_in_the_home(ollama: Machine, monkeypatch: pytes
     unit = ollama.root / "home/u/.config/systemd/user/comfyui.service"
     unit.parent.mkdir(parents=True)
     unit.write_text("[Service]\nExecStart=/home/u/venv/bin/python main.py\nWorkingDirectory=/home/u/ComfyUI\n")
-    for path in ("ComfyUI/main.py", "ComfyUI/comfy/x.py"):
-        (ollama.root / "home/u" / path).parent.mkdir(parents=True, exist_ok=True)
-        (ollama.root / "home/u" / path).write_text("import torch\n")
+    lay(ollama.root / "home/u", dict.fromkeys(("ComfyUI/main.py", "ComfyUI/comfy/x.py"), "import torch\n"))
     before = ollama.files()
     with pytest.raises(GreenboostError, match="run it with sudo, or with --user"):
         enable("--yes")

@@ -14,6 +14,7 @@ from greenboost_py.base.abi import PageError, parse_page
 from greenboost_py.base.errors import GreenboostError
 from greenboost_py.base.sysroot import SysRoot
 from greenboost_py.cli import status
+from greenboost_py.sensors.container import Container
 from greenboost_py.sensors.programs import Program, ProgramsReading
 
 MakePage = Callable[..., bytes]
@@ -93,13 +94,28 @@ def test_to_text_of_a_hostile_program_name_reaches_no_terminal(make_page: MakePa
     assert all(character.isprintable() for line in text.splitlines() for character in line)
 
 
+def test_to_text_and_json_name_the_container_printably(make_page: MakePage) -> None:
+    container = Container("docker", "3f" * 32, name="w\x1b[2Jeb")
+    program = Program(7, parse_page(make_page({(0, 0): 1}), "test"), container)
+    seen = ProgramsReading((program,), ())
+    assert status.to_text(seen).splitlines()[-1] == "         container: w?[2Jeb (docker)"
+    (found,) = json.loads(status.to_json(seen))["programs"]
+    assert found["container"] == {"engine": "docker", "id": "3f" * 32, "pod": None, "name": "w\x1b[2Jeb"}
+    leased = {"pid": 9, "program": "x", "held_bytes": 1, "peak_bytes": 1, "container": Container("podman", "c0" * 32)}
+    assert (
+        status.to_text(ProgramsReading((), ()), [leased]).splitlines()[-1]
+        == "         container: c0c0c0c0c0c0 (podman)"
+    )
+
+
 def test_to_json_has_every_counter_in_bytes(make_page: MakePage) -> None:
     page = make_page({(1, 2): 2**63}, limits={1: GIB}, pid=5, host_bytes=9)
     answer = json.loads(status.to_json(reading(page)))
     assert set(answer) == {"programs", "errors", "daemon"}
     (program,) = answer["programs"]
     (device,) = program.pop("devices")
-    assert program == {"pid": 5, "program": "trainer", "page_version": 1, "host_bytes": 9, "host_limit_bytes": None}
+    names = {"pid": 5, "program": "trainer", "container": None}
+    assert program == {**names, "page_version": 1, "host_bytes": 9, "host_limit_bytes": None}
     assert (device["device"], device["limit_bytes"], device["refused"]) == (1, GIB, 0)
     assert device["tiers"]["host_mapped"] == {"bytes": 2**63, "peak_bytes": 2**63, "blocks": 1}
     assert device["tiers"]["device"] == {"bytes": 0, "peak_bytes": 0, "blocks": 0}

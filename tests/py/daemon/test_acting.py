@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from trees import lay
 
 from greenboost_py.base.config import Config, NotifyConfig, RamConfig, TerminateConfig, TtmConfig
 from greenboost_py.base.errors import GreenboostError, SensorError
@@ -52,9 +53,7 @@ class Machine:
         """Writes /proc/meminfo; None: something that makes no sense."""
         lines = {"MemTotal": 32, "MemFree": 0, "MemAvailable": available_gib, "SwapTotal": 0, "SwapFree": 0}
         text = "".join(f"{name}: {(size or 0) << 20} kB\n" for name, size in lines.items())
-        path = self.tree / "proc/meminfo"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("nonsense" if available_gib is None else text)
+        lay(self.tree, {"proc/meminfo": "nonsense" if available_gib is None else text})
 
     def run(self, *at_s: float) -> None:
         """Looks and acts at these times, and ends."""

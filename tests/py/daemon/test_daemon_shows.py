@@ -177,7 +177,7 @@ def test_metrics_are_what_prometheus_reads_and_follow_its_rules(start_daemon: St
         for sample in family.samples:
             assert sample.name == (f"{name}_total" if family.type == "counter" else name)
             assert str(os.getpid()) not in sample.labels.values()
-            assert set(sample.labels) <= {"version", "reason", "resource", "module"}
+            assert set(sample.labels) <= {"version", "reason", "resource", "module", "level"}
     assert {family.type for family in families.values()} == {"counter", "gauge"}
 
 

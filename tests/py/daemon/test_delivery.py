@@ -15,7 +15,7 @@ from greenboost_py.actions.hooks import Hooks
 from greenboost_py.base.config import Config, NotifyConfig
 from greenboost_py.base.sysroot import SysRoot
 from greenboost_py.daemon.delivery import Delivery
-from greenboost_py.daemon.view import View
+from greenboost_py.daemon.view import Held, View
 from greenboost_py.pressure.levels import Level
 from greenboost_py.sensors.holders import Holder
 
@@ -36,6 +36,7 @@ class Told:
         self.texts: list[str] = []
         self.problem: str | None = None
         self.lookups: list[str] = []
+        self.gpu_host_bytes = 0
         told = self
 
         async def send(signaller: Signaller, changed: Changed, environment: Mapping[str, str]) -> str | None:
@@ -56,9 +57,9 @@ class Told:
         monkeypatch.setattr(wall, "write", write)
         monkeypatch.setattr(Hooks, "run", run)
 
-    def holders_of(self, resource: str) -> Sequence[Holder]:
+    def who_holds(self, resource: str) -> Held:
         self.lookups.append(resource)
-        return [HOLDER]
+        return Held((HOLDER,), self.gpu_host_bytes)
 
     def by(self, way: str) -> list[tuple[str, str]]:
         return [(resource, level.name) for each, resource, level in self.told if each == way]
@@ -77,7 +78,7 @@ def show(
     async def run() -> None:
         delivery = Delivery(SysRoot(root), replace(Config(), notify=notify or NotifyConfig()), recorder, {})
         for view in views:
-            delivery.show(view, told.holders_of)
+            delivery.show(view, told.who_holds)
             await asyncio.sleep(0)
         for _ in range(3):  # a task begins, ends, and is followed up
             await asyncio.sleep(0)
@@ -189,7 +190,8 @@ def test_the_journal_names_programs_and_broadcasts_name_users(
 ) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/passwd").write_text("ada:x:1000:1000::/home/ada:/bin/sh\n")
-    show(told, recorder, [make_view({"ram": CRITICAL}, gpu_host_bytes=8 << 30)], root=tmp_path)
+    told.gpu_host_bytes = 8 << 30
+    show(told, recorder, [make_view({"ram": CRITICAL}, gpu_host_bytes=5 << 30)], root=tmp_path)
     (entry,) = recorder.entries
     assert "secret-project (pid 7)" in entry["MESSAGE"]
     assert entry["GREENBOOST_GPU_HOST_BYTES"] == str(8 << 30)
@@ -230,7 +232,7 @@ def test_a_way_that_breaks_is_a_line_in_the_journal(
 def test_close_at_once_leaves_nothing_unfinished(told: Told, recorder: "Recorder", make_view: MakeView) -> None:
     async def run() -> None:
         delivery = Delivery(SysRoot("/x"), Config(), recorder, {})
-        delivery.show(make_view({"ram": CRITICAL}), told.holders_of)
+        delivery.show(make_view({"ram": CRITICAL}), told.who_holds)
         await delivery.close()
 
     # What was begun and never ran would be a warning, hence an error.
@@ -255,7 +257,7 @@ def test_close_ends_what_is_still_being_told(
 
     async def run() -> None:
         delivery = Delivery(SysRoot("/x"), config, recorder, {})
-        delivery.show(make_view({"ram": NOTICE}), lambda _: [])
+        delivery.show(make_view({"ram": NOTICE}), lambda _: Held((), 0))
         await asyncio.sleep(0)
         await delivery.close()
 

@@ -124,6 +124,15 @@ def test_gpu_host_bytes_are_found_though_the_driver_does_not_say_so(machine: Mac
     assert watching.look(2.0).gpu_host_bytes == 40 * GIB
 
 
+def test_what_drivers_hold_is_told_as_of_when_the_holders_were_found(machine: Machine) -> None:
+    tree = machine("strix-halo")
+    watching = watch(tree)
+    before = watching.look(1.0).gpu_host_bytes
+    (tree / "sys/class/drm/card1/device/mem_info_gtt_used").write_text(f"{before + 7 * GIB}\n")
+    assert watching.who_holds("ram").gpu_host_bytes == before + 7 * GIB
+    assert watching.view is not None and watching.view.gpu_host_bytes == before
+
+
 def test_look_at_an_empty_machine_sees_nothing_and_says_ok(tmp_path: Path) -> None:
     view = watch(tmp_path).look(1.0)
     assert (view.assessments, view.gpu_host_bytes, view.ram_level) == ((), 0, Level.OK)
@@ -251,14 +260,14 @@ def test_holders_are_everybody_and_of_a_group_its_members(machine: Machine) -> N
     tree = machine("strix-halo")
     watching = watch(tree, nvml=Nvml(NvmlReading(processes=(NvidiaProcess(8130, "0000:01:00.0", GIB),))))
     watching.look(1.0)
-    assert [holder.pid for holder in watching.holders_of("ram")] == [1, 2, 1543, 2210, 8123, 8130]
+    assert [holder.pid for holder in watching.who_holds("ram").holders] == [1, 2, 1543, 2210, 8123, 8130]
     assert watching.holders[-1].vram_bytes == {"0000:01:00.0": GIB}
     procs = tree / CGROUP / "user.slice/cgroup.procs"
     procs.write_text("8123\n8130\n")
-    assert [holder.pid for holder in watching.holders_of(f"cgroup:/{CGROUP}/user.slice")] == [8123, 8130]
+    assert [holder.pid for holder in watching.who_holds(f"cgroup:/{CGROUP}/user.slice").holders] == [8123, 8130]
     procs.write_text("everybody\n")
-    assert list(watching.holders_of(f"cgroup:/{CGROUP}/user.slice")) == []
-    assert list(watching.holders_of(f"cgroup:/{CGROUP}/gone.slice")) == []
+    assert watching.who_holds(f"cgroup:/{CGROUP}/user.slice").holders == ()
+    assert watching.who_holds(f"cgroup:/{CGROUP}/gone.slice").holders == ()
 
 
 def test_holders_are_looked_up_only_when_asked_for(repository: Path) -> None:

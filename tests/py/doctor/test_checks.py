@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from greenboost_py.base.ceilings import Ceilings
 from greenboost_py.doctor.checks.catalog import CHECKS, examine_all
 from greenboost_py.doctor.cuda import CudaDevice, CudaReading, Rung
 from greenboost_py.doctor.examination import Examination
@@ -286,6 +287,10 @@ CASES: list[tuple[str, Examination, Verdict, str]] = [
     ("unified-memory", machine(), OK, "Not set"),
     ("unified-memory", machine(unified_memory="0"), WARN, "=0: llama.cpp then allocates managed memory"),
     ("unified-memory", machine(unified_memory=""), WARN, "managed memory"),
+    ("ceilings", machine(), OK, "none"),
+    ("ceilings", machine(ceilings=Ceilings((), ())), OK, "none"),
+    ("ceilings", machine(ceilings=Ceilings((("HOST_LIMIT", "8GiB"),), ())), NOTE, "HOST_LIMIT=8GiB"),
+    ("ceilings", machine(ceilings=Ceilings((), ("line 1: write\x1b NAME=VALUE",))), FAIL, "line 1: write? NAME=VALUE"),
     ("settings", machine(), OK, "None"),
     ("settings", machine(settings={"GREENBOOST_VRAM_LIMIT": "lots"}), FAIL, "'lots' is not a size"),
     ("settings", machine(settings={"GREENBOOST_DISABLE": "On"}), WARN, "nothing at all"),

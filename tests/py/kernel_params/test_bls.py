@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from trees import lay
 
 from greenboost_py.base.errors import SensorError
 from greenboost_py.base.sysroot import SysRoot
@@ -38,9 +39,7 @@ def entry(data: bytes, path: str = "boot/loader/entries/x.conf") -> bls.BlsEntry
 
 
 def machine(root: Path, **files: str) -> Machine:
-    for name, text in {"etc/machine-id": f"{ID}\n", **files}.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
+    lay(root, {"etc/machine-id": f"{ID}\n", **files})
     return Machine(SysRoot(root), False)
 
 

@@ -1,18 +1,17 @@
 """The list of mechanisms: their order, what is found, and when there is a doubt."""
 
 import shutil
-import struct
 from pathlib import Path
 
 import pytest
+from boot_machines import efi_variable
+from trees import lay
 
 from greenboost_py.base.sysroot import SysRoot
 from greenboost_py.kernel_params.bootloaders.catalog import BOOTLOADERS, Found, find, named
 from greenboost_py.kernel_params.machine import Machine
 
 TREES = Path(__file__).parents[2] / "bootloaders"
-EFIVARS = "sys/firmware/efi/efivars"
-VENDOR = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 
 NAMES = [
     "nixos", "rpm-ostree", "proxmox-systemd-boot", "proxmox-grub", "kernelstub", "limine", "sdbootutil",
@@ -24,15 +23,6 @@ def copy(tree: str, folder: Path) -> Path:
     root = folder / "root"
     shutil.copytree(TREES / tree / "root", root, symlinks=True)
     return root
-
-
-def put(root: Path, path: str, data: bytes | str = b"") -> None:
-    (root / path).parent.mkdir(parents=True, exist_ok=True)
-    (root / path).write_bytes(data.encode() if isinstance(data, str) else data)
-
-
-def put_variable(root: Path, name: str, text: str) -> None:
-    put(root, f"{EFIVARS}/{name}-{VENDOR}", struct.pack("<I", 6) + f"{text}\0".encode("utf-16-le"))
 
 
 def found_in(root: Path, *, is_live: bool = False) -> Found:
@@ -78,7 +68,7 @@ def test_find_in_an_empty_tree_says_what_was_looked_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mark", ["run/systemd/container", "run/.containerenv", ".dockerenv"])
 def test_find_in_a_container_is_none(mark: str, tmp_path: Path) -> None:
     root = copy("fedora-bls", tmp_path)
-    put(root, mark)
+    lay(root, {mark: ""})
     found = found_in(root)
     assert found.bootloader is None
     assert "container" in found.evidence
@@ -86,7 +76,7 @@ def test_find_in_a_container_is_none(mark: str, tmp_path: Path) -> None:
 
 def test_find_with_several_matches_tells_of_the_others(tmp_path: Path) -> None:
     root = copy("fedora-bls", tmp_path)
-    put(root, "etc/NIXOS")
+    lay(root, {"etc/NIXOS": ""})
     found = found_in(root)
     assert name_of(found) == "nixos"
     assert [name for name, _ in found.others] == ["grubby"]
@@ -122,7 +112,7 @@ def test_find_doubts_a_mechanism_whose_boot_loader_did_not_boot(
     tree: str, said: str, is_doubtful: bool, tmp_path: Path
 ) -> None:
     root = copy(tree, tmp_path)
-    put_variable(root, "LoaderInfo", said)
+    lay(root, efi_variable("LoaderInfo", said))
     found = found_in(root)
     assert (found.doubt is not None) is is_doubtful
     assert found.doubt is None or (found.doubt.isprintable() and "LoaderInfo" in found.doubt)
@@ -130,7 +120,7 @@ def test_find_doubts_a_mechanism_whose_boot_loader_did_not_boot(
 
 def test_find_with_grub_booted_and_systemd_boot_left_over_finds_grub(tmp_path: Path) -> None:
     root = copy("ambiguous-grub-and-systemd-boot", tmp_path)
-    put_variable(root, "LoaderInfo", "GRUB 2.12")
+    lay(root, efi_variable("LoaderInfo", "GRUB 2.12"))
     found = found_in(root)
     assert name_of(found) == "grub-drop-in"
     assert found.doubt is None
@@ -139,7 +129,7 @@ def test_find_with_grub_booted_and_systemd_boot_left_over_finds_grub(tmp_path: P
 @pytest.mark.parametrize(("tree", "is_doubtful"), [("fedora-bls", True), ("bazzite-ostree", True), ("pop-os", False)])
 def test_find_doubts_a_booted_image_of_an_unknown_generator(tree: str, is_doubtful: bool, tmp_path: Path) -> None:
     root = copy(tree, tmp_path)
-    put_variable(root, "StubInfo", "systemd-stub 257.9")
+    lay(root, efi_variable("StubInfo", "systemd-stub 257.9"))
     shutil.rmtree(root / "usr/bin/dracut", ignore_errors=True)
     found = found_in(root)
     assert ("unified kernel image" in (found.doubt or "")) is is_doubtful
@@ -159,11 +149,11 @@ def test_find_doubts_a_booted_image_of_an_unknown_generator(tree: str, is_doubtf
 def test_proxmox_is_told_by_how_it_was_booted(
     said: str | None, is_efi: bool, is_live: bool, names: list[str], tmp_path: Path
 ) -> None:
-    put(tmp_path, "etc/kernel/proxmox-boot-uuids", "A1B2-C3D4\n")
+    lay(tmp_path, {"etc/kernel/proxmox-boot-uuids": "A1B2-C3D4\n"})
     if is_efi:
-        put(tmp_path, f"{EFIVARS}/.keep")
+        lay(tmp_path, {"sys/firmware/efi/efivars/.keep": ""})
     if said is not None:
-        put_variable(tmp_path, "LoaderInfo", said)
+        lay(tmp_path, efi_variable("LoaderInfo", said))
     found = found_in(tmp_path, is_live=is_live)
     assert [name for name in (name_of(found), *(name for name, _ in found.others)) if name] == names
     assert (found.doubt is not None) is (len(names) == 2)
@@ -190,7 +180,7 @@ def test_kernelstub_on_a_machine_without_uefi_is_not_found(tmp_path: Path) -> No
 )
 def test_sdbootutil_is_found_only_where_it_keeps_the_entries(text: str, is_found: bool, tmp_path: Path) -> None:
     root = copy("opensuse-sdbootutil", tmp_path)
-    put(root, "etc/sysconfig/bootloader", text)
+    lay(root, {"etc/sysconfig/bootloader": text})
     assert (name_of(found_in(root)) == "sdbootutil") is is_found
 
 

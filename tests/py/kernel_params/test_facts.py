@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from trees import lay
 
 from greenboost_py.base.sysroot import SysRoot
 from greenboost_py.kernel_params.facts import Facts, Iommu, kernel_version, read_facts
@@ -43,10 +44,7 @@ APU = {
 
 
 def machine(root: Path, files: dict[str, str]) -> Machine:
-    for path, text in files.items():
-        place = root / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(text)
+    lay(root, files)
     return Machine(SysRoot(root), is_live=True)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from trees import lay
 
 from greenboost_py.base.errors import SensorError
 from greenboost_py.base.files import Tree
@@ -41,9 +42,7 @@ class Bed:
         self.write(MENU, "### BEGIN /etc/grub.d/10_linux ###\n### END /etc/grub.d/10_linux ###\n")
 
     def write(self, path: str, data: bytes | str) -> None:
-        place = self.root / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(data if isinstance(data, bytes) else data.encode())
+        lay(self.root, {path: data})
 
     def read(self, path: str) -> bytes | None:
         place = self.root / path

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from namespaces import need_mount_namespaces, run_with_mounts  # type: ignore[import-not-found]
+from trees import lay
 
 from greenboost_py.base.files import Tree
 from greenboost_py.base.sysroot import SysRoot
@@ -41,9 +42,7 @@ class Bed:
     bootloader: Bootloader
 
     def write(self, path: str, text: str) -> None:
-        place = self.root / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(text)
+        lay(self.root, {path: text})
 
     @property
     def machine(self) -> Machine:

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from trees import lay
 
 from greenboost_py.base.files import Tree
 from greenboost_py.base.sysroot import SysRoot
@@ -59,12 +60,6 @@ def run(root: Path, *argv: str, mounts: tuple[str, ...], before: str = "true") -
     return done.stdout
 
 
-def make(root: Path, files: dict[str, str]) -> None:
-    for name, text in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-
-
 def apply(root: Path, edits: tuple[FileEdit, ...], is_undo: bool = False) -> None:
     tree = Tree(root)
     for edit in edits:
@@ -86,7 +81,7 @@ def content(root: Path) -> dict[str, bytes]:
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """A system with one kernel, and the boot entry that kernel-install made for it."""
-    make(
+    lay(
         tmp_path,
         {
             "etc/kernel/cmdline": "root=LABEL=x ro\nquiet\n",
@@ -151,7 +146,7 @@ def test_bootctl_lists_the_entry_with_what_was_set(tree: Path) -> None:
 
 @needs_bootctl
 def test_bootctl_lists_an_entry_edited_by_hand_with_what_was_set(tmp_path: Path) -> None:
-    make(
+    lay(
         tmp_path,
         {
             "boot/loader/loader.conf": "default a.conf\n",
@@ -179,7 +174,7 @@ def _json_of(text: str) -> list[dict[str, str]]:
 @needs_kernel_install
 def test_kernel_install_real_entry_is_the_same_with_a_seeded_file_and_without_one(tree: Path) -> None:
     running = "BOOT_IMAGE=/vmlinuz root=LABEL=live  ro initrd=\\x quiet my.initrd=1\n"
-    make(tree, {"proc/cmdline": running})
+    lay(tree, {"proc/cmdline": running})
     (tree / "etc/kernel/cmdline").unlink()
     add(tree, "proc/cmdline")
     without = (tree / ENTRY).read_bytes()
@@ -191,7 +186,7 @@ def test_kernel_install_real_entry_is_the_same_with_a_seeded_file_and_without_on
 
 @needs_dracut
 def test_dracut_builds_an_image_that_holds_what_was_set(tmp_path: Path) -> None:
-    make(
+    lay(
         tmp_path,
         {
             "etc/dracut.conf": "",

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from trees import lay
 
 from greenboost_py.base.errors import SensorError
 from greenboost_py.base.files import Tree
@@ -29,9 +30,7 @@ def machine_with(folder: Path, **files: str) -> Machine:
     root = folder / "root"
     paths = {"last": LAST, "drop_in": "etc/limine-entry-tool.d/10-user.conf", "cmdline": "etc/kernel/cmdline"}
     (root / LAST).unlink()
-    for name, text in files.items():
-        (root / paths[name]).parent.mkdir(parents=True, exist_ok=True)
-        (root / paths[name]).write_text(text)
+    lay(root, {paths[name]: text for name, text in files.items()})
     return Machine(SysRoot(root), is_live=False)
 
 

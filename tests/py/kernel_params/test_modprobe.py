@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from trees import lay
 
 from greenboost_py.base.errors import SensorError
 from greenboost_py.base.files import Tree
@@ -29,11 +30,8 @@ OURS = HEADER + b"options ttm pages_limit=25165824\n"
 REBUILD = Command(("update-initramfs", "-u", "-k", "all"), "rebuilds every kernel's initramfs")
 
 
-def lay(root: Path, given_files: Mapping[str, str | bytes]) -> Machine:
-    for path, text in given_files.items():
-        place = root / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(text if isinstance(text, bytes) else text.encode())
+def laid(root: Path, files: Mapping[str, str | bytes]) -> Machine:
+    lay(root, files)
     return Machine(SysRoot(root), is_live=False)
 
 
@@ -43,7 +41,7 @@ def texts(machine: Machine) -> list[str]:
 
 def test_modprobe_is_a_bootloader_that_is_never_detected(tmp_path: Path) -> None:
     loader: Bootloader = Modprobe()
-    machine = lay(tmp_path, {**BASE, modprobe.PATH: OURS})
+    machine = laid(tmp_path, {**BASE, modprobe.PATH: OURS})
     assert loader.detect(machine) is None
     assert loader.entries(machine) is None
     assert loader.words(machine) == (Word("ttm.pages_limit=25165824", f"/{modprobe.PATH}:2"),)
@@ -81,7 +79,7 @@ def test_parse_options_of_any_text_names_lines_that_are_there(text: str) -> None
 
 
 def test_files_are_sorted_by_name_and_the_first_folder_counts(tmp_path: Path) -> None:
-    machine = lay(
+    machine = laid(
         tmp_path,
         {
             "etc/modprobe.d/b.conf": "",
@@ -103,7 +101,7 @@ def test_files_are_sorted_by_name_and_the_first_folder_counts(tmp_path: Path) ->
 
 
 def test_read_options_of_a_masked_file_leaves_it_out(tmp_path: Path) -> None:
-    machine = lay(tmp_path, {"usr/lib/modprobe.d/amd.conf": "options ttm pages_limit=4\n", "etc/modprobe.d/x": ""})
+    machine = laid(tmp_path, {"usr/lib/modprobe.d/amd.conf": "options ttm pages_limit=4\n", "etc/modprobe.d/x": ""})
     (tmp_path / "etc/modprobe.d/amd.conf").symlink_to("/dev/null")
     assert read_options(machine) == ((), ())
 
@@ -117,7 +115,7 @@ def test_read_options_agrees_with_modprobe(tmp_path: Path) -> None:
         "zz-greenboost.conf": OURS.decode(),
         "no.config": "options ttm pages_limit=8\n",
     }
-    machine = lay(tmp_path, {f"etc/modprobe.d/{name}": text for name, text in written.items()})
+    machine = laid(tmp_path, {f"etc/modprobe.d/{name}": text for name, text in written.items()})
     done = subprocess.run(
         ["modprobe", "-c", "-C", str(tmp_path / "etc/modprobe.d")], capture_output=True, text=True, check=True
     )
@@ -128,13 +126,13 @@ def test_read_options_agrees_with_modprobe(tmp_path: Path) -> None:
 
 
 def test_plan_writes_one_file_and_rebuilds_the_initramfs(tmp_path: Path) -> None:
-    plan = Modprobe().plan(lay(tmp_path, BASE), {"ttm.pages_limit": "25165824", "iommu": None})
+    plan = Modprobe().plan(laid(tmp_path, BASE), {"ttm.pages_limit": "25165824", "iommu": None})
     assert plan == Plan((FileEdit(modprobe.PATH, None, OURS),), (REBUILD,), (REBUILD,))
 
 
 def test_plan_set_then_set_again_then_unset_gives_the_same_bytes(tmp_path: Path) -> None:
     theirs = "options ttm pages_limit=24379392"
-    machine, tree = lay(tmp_path, {**BASE, "etc/modprobe.d/ttm.conf": theirs}), Tree(tmp_path)
+    machine, tree = laid(tmp_path, {**BASE, "etc/modprobe.d/ttm.conf": theirs}), Tree(tmp_path)
     settings = {"ttm.pages_limit": "25165824", "amdgpu.gttsize": "98304"}
     plan = Modprobe().plan(machine, settings)
     for edit in plan.edits:
@@ -151,7 +149,7 @@ def test_plan_set_then_set_again_then_unset_gives_the_same_bytes(tmp_path: Path)
 
 
 def test_plan_of_what_is_set_elsewhere_already_is_empty(tmp_path: Path) -> None:
-    machine = lay(tmp_path, {**BASE, "etc/modprobe.d/ttm.conf": "options ttm pages_limit=25165824\n"})
+    machine = laid(tmp_path, {**BASE, "etc/modprobe.d/ttm.conf": "options ttm pages_limit=25165824\n"})
     assert Modprobe().plan(machine, {"ttm.pages_limit": "25165824"}).is_empty
     assert Modprobe().plan(machine, {"amdttm.pages_limit": None, "iommu": None}).is_empty
 
@@ -184,7 +182,7 @@ OBSTACLES: list[tuple[dict[str, str | bytes], dict[str, str | None], str]] = [
 def test_plan_of_what_would_not_be_in_force_is_an_obstacle(
     tmp_path: Path, changed: dict[str, str | bytes], settings: dict[str, str | None], text: str
 ) -> None:
-    plan = Modprobe().plan(lay(tmp_path, {**BASE, **changed}), settings)
+    plan = Modprobe().plan(laid(tmp_path, {**BASE, **changed}), settings)
     assert not plan.edits
     assert not plan.commands
     (obstacle,) = plan.obstacles
@@ -193,7 +191,7 @@ def test_plan_of_what_would_not_be_in_force_is_an_obstacle(
 
 
 def test_plan_over_a_link_is_an_obstacle(tmp_path: Path) -> None:
-    machine = lay(tmp_path, {**BASE, "etc/modprobe.d/other": ""})
+    machine = laid(tmp_path, {**BASE, "etc/modprobe.d/other": ""})
     (tmp_path / modprobe.PATH).symlink_to("other")
     assert Modprobe().plan(machine, SET).obstacles == (f"/{modprobe.PATH} is a link: remove it",)
 
@@ -216,7 +214,7 @@ def test_words_where_a_folder_stands_for_a_file_is_an_error(tmp_path: Path) -> N
 def test_plan_rebuilds_with_the_tool_that_is_in_use(
     tmp_path: Path, tools: tuple[str, ...], argv: tuple[str, ...]
 ) -> None:
-    plan = Modprobe().plan(lay(tmp_path, dict.fromkeys(tools, "")), SET)
+    plan = Modprobe().plan(laid(tmp_path, dict.fromkeys(tools, "")), SET)
     assert [command.argv for command in plan.commands] == [command.argv for command in plan.undo_commands] == [argv]
     assert plan.advice == ()
 
@@ -242,5 +240,5 @@ def test_plan_without_a_tool_writes_and_advises(tmp_path: Path) -> None:
 def test_place_in_force_is_where_the_limit_counts(
     tmp_path: Path, words: tuple[Word, ...] | None, changed: dict[str, str | bytes], place: str | None
 ) -> None:
-    machine = lay(tmp_path, {**BASE, modprobe.PATH: OURS, **changed})
+    machine = laid(tmp_path, {**BASE, modprobe.PATH: OURS, **changed})
     assert modprobe.place_in_force(read_facts(machine), words) == place

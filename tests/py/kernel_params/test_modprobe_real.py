@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from trees import lay
 
 from greenboost_py.base.files import Tree
 from greenboost_py.base.sysroot import SysRoot
@@ -41,13 +42,6 @@ mount -t proc proc "$1/mount/new/proc"
 exec chroot "$1/mount/new" sh -ec "$2" 3>"$1/out.tar"
 """
 """Makes the root that $2 runs in; what it writes to descriptor 3 comes out."""
-
-
-def lay(root: Path, files: dict[str, str]) -> None:
-    for path, text in files.items():
-        place = root / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(text)
 
 
 @pytest.fixture

@@ -1,19 +1,17 @@
 """systemd-boot, by kernel-install and by hand: what is detected, what is planned, and what is refused."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from boot_machines import argvs, edits, efi_variable, machine
+from trees import Files
 
-from greenboost_py.base.sysroot import SysRoot
 from greenboost_py.kernel_params.bootloaders.kernel_install import KernelInstall
 from greenboost_py.kernel_params.bootloaders.loader_entries import LoaderEntries
-from greenboost_py.kernel_params.machine import Machine
 from greenboost_py.kernel_params.plan import Plan
 
 ID = "9f4a51c0b5e04a6bb0f5b7c3a1d2e3f4"
 OTHER_ID = "0123456789abcdef0123456789abcdef"
-VENDOR = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 SET = {"ttm.pages_limit": "25165824"}
 
 MADE = {
@@ -33,36 +31,12 @@ BY_HAND = {
 }
 
 
-def machine(root: Path, *parts: Mapping[str, str | None], is_live: bool = False) -> Machine:
-    """A tree; later parts win, None leaves a file out."""
-    files: dict[str, str | None] = {}
-    for part in parts:
-        files.update(part)
-    for name, text in files.items():
-        if text is not None:
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            (root / name).write_bytes(text.encode("utf-8", "surrogateescape"))
-    return Machine(SysRoot(root), is_live)
-
-
-def variable(name: str, text: str) -> dict[str, str | None]:
-    return {f"sys/firmware/efi/efivars/{name}-{VENDOR}": "\6\0\0\0" + "".join(f"{char}\0" for char in f"{text}\0")}
-
-
-def edits(plan: Plan) -> dict[str, str | None]:
-    return {edit.path: None if edit.after is None else edit.after.decode() for edit in plan.edits}
-
-
-def argvs(plan: Plan) -> list[str]:
-    return [" ".join(command.argv) for command in plan.commands]
-
-
 @pytest.mark.parametrize(
     ("files", "is_live", "detected"),
     [
         ({}, False, True),
-        (variable("LoaderInfo", "systemd-boot 252.39"), True, True),
-        (variable("LoaderInfo", "GRUB 2.12"), True, False),
+        (efi_variable("LoaderInfo", "systemd-boot 252.39"), True, True),
+        (efi_variable("LoaderInfo", "GRUB 2.12"), True, False),
         ({"sys/firmware/efi/efivars/x": ""}, True, True),
         ({}, True, False),  # booted by a BIOS: nothing reads such entries
         ({"usr/bin/kernel-install": None}, False, False),
@@ -76,7 +50,7 @@ def argvs(plan: Plan) -> list[str]:
     ],
 )
 def test_kernel_install_detect_goes_by_the_entries_and_the_loader(
-    tmp_path: Path, files: Mapping[str, str | None], is_live: bool, detected: bool
+    tmp_path: Path, files: Files, is_live: bool, detected: bool
 ) -> None:
     found = KernelInstall().detect(machine(tmp_path, MADE, files, is_live=is_live))
     assert (found is not None) is detected
@@ -122,7 +96,7 @@ def test_kernel_install_plan_without_a_file_begins_with_the_distributions(tmp_pa
 
 def test_kernel_install_plan_without_a_file_begins_with_the_running_line_of_a_live_system(tmp_path: Path) -> None:
     running = {"proc/cmdline": "initrd=\\x\\initrd BOOT_IMAGE=/x root=x quiet\n", "etc/kernel/cmdline": None}
-    here = machine(tmp_path, MADE, variable("LoaderInfo", "systemd-boot 256"), running, is_live=True)
+    here = machine(tmp_path, MADE, efi_variable("LoaderInfo", "systemd-boot 256"), running, is_live=True)
     assert edits(KernelInstall().plan(here, SET)) == {"etc/kernel/cmdline": "root=x quiet ttm.pages_limit=25165824\n"}
     words = KernelInstall().words(here)
     assert words is not None
@@ -157,7 +131,7 @@ def test_kernel_install_plan_without_a_file_of_another_system_is_refused(tmp_pat
     ],
 )
 def test_kernel_install_plan_of_what_cannot_be_told_is_refused_with_a_line(
-    tmp_path: Path, files: Mapping[str, str | None], text: str
+    tmp_path: Path, files: Files, text: str
 ) -> None:
     plan = KernelInstall().plan(machine(tmp_path, MADE, files), SET)
     assert len(plan.obstacles) == 1
@@ -201,15 +175,15 @@ def test_kernel_install_entries_elsewhere_are_found_by_install_conf(tmp_path: Pa
     [
         ({}, False, True),
         ({"boot/loader/loader.conf": None}, False, False),
-        ({"boot/loader/loader.conf": None, **variable("LoaderInfo", "systemd-boot 256.7")}, True, True),
-        (variable("LoaderInfo", "GRUB 2.12"), True, False),
+        ({"boot/loader/loader.conf": None, **efi_variable("LoaderInfo", "systemd-boot 256.7")}, True, True),
+        (efi_variable("LoaderInfo", "GRUB 2.12"), True, False),
         ({}, True, False),
         ({"boot/loader/entries/arch.conf": None}, False, False),
         ({"boot/loader/entries/arch.conf": "title Windows\nefi /x.efi\n"}, False, False),
     ],
 )
 def test_loader_entries_detect_goes_by_the_entries_and_the_loader(
-    tmp_path: Path, files: Mapping[str, str | None], is_live: bool, detected: bool
+    tmp_path: Path, files: Files, is_live: bool, detected: bool
 ) -> None:
     found = LoaderEntries().detect(machine(tmp_path, BY_HAND, files, is_live=is_live))
     assert (found is not None) is detected
@@ -245,7 +219,7 @@ def test_loader_entries_plan_leaves_the_entries_of_another_system(
     tmp_path: Path, evidence: dict[str, str | None], is_live: bool
 ) -> None:
     other = {"boot/loader/entries/a.conf": "linux /x\noptions root=LABEL=other rw\n"}
-    here = machine(tmp_path, BY_HAND, other, evidence, variable("LoaderInfo", "systemd-boot 256"), is_live=is_live)
+    here = machine(tmp_path, BY_HAND, other, evidence, efi_variable("LoaderInfo", "systemd-boot 256"), is_live=is_live)
     assert list(edits(LoaderEntries().plan(here, SET))) == ["boot/loader/entries/arch.conf"]
     found = LoaderEntries().entries(here)
     assert found is not None
@@ -264,7 +238,7 @@ def test_loader_entries_plan_leaves_the_entries_of_another_system(
     ],
 )
 def test_loader_entries_plan_of_what_cannot_be_told_is_refused_with_a_line(
-    tmp_path: Path, files: Mapping[str, str | None], text: str
+    tmp_path: Path, files: Files, text: str
 ) -> None:
     plan = LoaderEntries().plan(machine(tmp_path, BY_HAND, files), SET)
     assert len(plan.obstacles) == 1

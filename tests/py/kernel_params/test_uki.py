@@ -4,15 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from boot_machines import argvs, edits, efi_variable, machine
+from trees import Files
 
-from greenboost_py.base.sysroot import SysRoot
 from greenboost_py.kernel_params.bootloaders.uki_dracut import UkiDracut
 from greenboost_py.kernel_params.bootloaders.uki_mkinitcpio import UkiMkinitcpio
 from greenboost_py.kernel_params.cmdline_file import MARK
-from greenboost_py.kernel_params.machine import Machine
 from greenboost_py.kernel_params.plan import Plan
 
-VENDOR = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 SET = {"ttm.pages_limit": "25165824"}
 OURS = f"{MARK}ttm.pages_limit=25165824\n"
 
@@ -34,38 +33,14 @@ DRACUT = {
 DRACUT_OURS = f'{MARK}kernel_cmdline+=" ttm.pages_limit=25165824 "\n'
 
 
-def machine(root: Path, *parts: Mapping[str, str | None], is_live: bool = False) -> Machine:
-    """A tree; later parts win, None leaves a file out."""
-    files: dict[str, str | None] = {}
-    for part in parts:
-        files.update(part)
-    for name, text in files.items():
-        if text is not None:
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            (root / name).write_bytes(text.encode("utf-8", "surrogateescape"))
-    return Machine(SysRoot(root), is_live)
-
-
-def variable(name: str, text: str) -> dict[str, str | None]:
-    return {f"sys/firmware/efi/efivars/{name}-{VENDOR}": "\6\0\0\0" + "".join(f"{char}\0" for char in f"{text}\0")}
-
-
-def edits(plan: Plan) -> dict[str, str | None]:
-    return {edit.path: None if edit.after is None else edit.after.decode() for edit in plan.edits}
-
-
-def argvs(plan: Plan) -> list[str]:
-    return [" ".join(command.argv) for command in plan.commands]
-
-
 @pytest.mark.parametrize(
     ("files", "detected"),
     [
         ({}, True),
-        (variable("StubInfo", "systemd-stub 256"), True),
-        (variable("LoaderInfo", "systemd-boot 256"), False),  # it booted something, and no stub did
-        (variable("LoaderInfo", "GRUB 2.12"), False),
-        (variable("LoaderInfo", "systemd-boot 256") | variable("StubInfo", "systemd-stub 256"), True),
+        (efi_variable("StubInfo", "systemd-stub 256"), True),
+        (efi_variable("LoaderInfo", "systemd-boot 256"), False),  # it booted something, and no stub did
+        (efi_variable("LoaderInfo", "GRUB 2.12"), False),
+        (efi_variable("LoaderInfo", "systemd-boot 256") | efi_variable("StubInfo", "systemd-stub 256"), True),
         ({"usr/bin/mkinitcpio": None}, False),
         ({"etc/mkinitcpio.d/linux.preset": "PRESETS=('default')\ndefault_image=/x.img\n"}, False),
         ({"etc/mkinitcpio.d/linux.preset": "PRESETS=(a)\na_efi_image=/efi/x.efi\n"}, True),
@@ -75,9 +50,7 @@ def argvs(plan: Plan) -> list[str]:
         ({"etc/mkinitcpio.d/linux.preset": "PRESETS=($(cat /x))\n"}, False),
     ],
 )
-def test_uki_mkinitcpio_detect_goes_by_the_presets_and_the_stub(
-    tmp_path: Path, files: Mapping[str, str | None], detected: bool
-) -> None:
+def test_uki_mkinitcpio_detect_goes_by_the_presets_and_the_stub(tmp_path: Path, files: Files, detected: bool) -> None:
     assert (UkiMkinitcpio().detect(machine(tmp_path, ARCH, DROP_INS, files)) is not None) is detected
 
 
@@ -109,7 +82,7 @@ def test_uki_mkinitcpio_detect_goes_by_the_presets_and_the_stub(
     ],
 )  # fmt: skip
 def test_uki_mkinitcpio_plan_writes_where_the_line_comes_from(
-    tmp_path: Path, files: Mapping[str, str | None], expected: dict[str, str]
+    tmp_path: Path, files: Files, expected: dict[str, str]
 ) -> None:
     plan = UkiMkinitcpio().plan(machine(tmp_path, ARCH, files), SET)
     assert edits(plan) == expected
@@ -145,7 +118,7 @@ def test_uki_mkinitcpio_plan_writes_where_the_line_comes_from(
     ],
 )
 def test_uki_mkinitcpio_plan_of_what_cannot_be_told_is_refused_with_a_line(
-    tmp_path: Path, files: Mapping[str, str | None], asked: Mapping[str, str | None], text: str
+    tmp_path: Path, files: Files, asked: Mapping[str, str | None], text: str
 ) -> None:
     plan = UkiMkinitcpio().plan(machine(tmp_path, ARCH, files), asked)
     assert len(plan.obstacles) == 1
@@ -180,7 +153,7 @@ def test_uki_mkinitcpio_words_tell_the_files_they_are_in(tmp_path: Path) -> None
     ("files", "detected"),
     [
         ({}, True),
-        (variable("LoaderInfo", "GRUB 2.12"), False),
+        (efi_variable("LoaderInfo", "GRUB 2.12"), False),
         ({"usr/bin/dracut": None}, False),
         ({"etc/dracut.conf.d/20-no.conf": "uefi=no\n"}, False),
         ({"etc/dracut.conf.d/10-uefi.conf": None, "usr/lib/dracut/dracut.conf.d/uefi.conf": "uefi=yes\n"}, True),
@@ -188,9 +161,7 @@ def test_uki_mkinitcpio_words_tell_the_files_they_are_in(tmp_path: Path) -> None
         ({"etc/dracut.conf.d/10-uefi.conf": None, "etc/dracut.conf": "uefi=yes\n"}, True),
     ],
 )
-def test_uki_dracut_detect_goes_by_the_configuration(
-    tmp_path: Path, files: Mapping[str, str | None], detected: bool
-) -> None:
+def test_uki_dracut_detect_goes_by_the_configuration(tmp_path: Path, files: Files, detected: bool) -> None:
     assert (UkiDracut().detect(machine(tmp_path, DRACUT, files)) is not None) is detected
 
 
@@ -211,7 +182,7 @@ def test_uki_dracut_detect_goes_by_the_configuration(
     ],
 )  # fmt: skip
 def test_uki_dracut_plan_adds_to_the_line_where_it_is_not_overridden(
-    tmp_path: Path, files: Mapping[str, str | None], expected: dict[str, str]
+    tmp_path: Path, files: Files, expected: dict[str, str]
 ) -> None:
     here = machine(tmp_path, DRACUT, files)
     plan = UkiDracut().plan(here, SET)
@@ -239,7 +210,7 @@ def test_uki_dracut_plan_adds_to_the_line_where_it_is_not_overridden(
     ],
 )  # fmt: skip
 def test_uki_dracut_plan_of_what_cannot_be_told_is_refused_with_a_line(
-    tmp_path: Path, files: Mapping[str, str | None], asked: Mapping[str, str | None], text: str
+    tmp_path: Path, files: Files, asked: Mapping[str, str | None], text: str
 ) -> None:
     plan = UkiDracut().plan(machine(tmp_path, DRACUT, files), asked)
     assert len(plan.obstacles) == 1

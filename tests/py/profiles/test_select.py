@@ -4,13 +4,15 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from trees import lay
 
 from greenboost_py.base.errors import ConfigError, UsageError
 from greenboost_py.base.sysroot import SysRoot
+from greenboost_py.profiles.assignments import variables
 from greenboost_py.profiles.command import Command, look_at
 from greenboost_py.profiles.profile import Match, Profile
 from greenboost_py.profiles.recognise import recognise
-from greenboost_py.profiles.select import Selection, select, settings, variables
+from greenboost_py.profiles.select import Selection, select, settings
 from greenboost_py.profiles.shelf import FILE_BYTES_MAX, SYSTEM_FOLDER, Origin, Source, sources, user_folder
 
 TRAIN = Command("python3", script="/w/train.py", imports=frozenset({"torch", "os"}), neighbours=frozenset({"data"}))
@@ -79,10 +81,8 @@ def test_recognise_takes_the_best_of_a_profiles_matches() -> None:
 
 
 def write(root: Path, folder: str, name: str, text: str) -> Path:
-    path = root / folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    return path
+    lay(root / folder, {name: text})
+    return root / folder / name
 
 
 USER = "home/u/.config/greenboost/profiles.d"

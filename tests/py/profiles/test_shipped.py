@@ -4,11 +4,13 @@ import shlex
 from pathlib import Path
 
 import pytest
+from trees import lay
 
 from greenboost_py.base.options import load_options
 from greenboost_py.base.sysroot import SysRoot
+from greenboost_py.profiles.assignments import variables
 from greenboost_py.profiles.command import look_at
-from greenboost_py.profiles.select import select, settings, variables
+from greenboost_py.profiles.select import select, settings
 from greenboost_py.profiles.shelf import Origin, Source, sources
 
 SHIPPED = sources(SysRoot("/nowhere"), {})
@@ -52,9 +54,7 @@ def test_example_is_recognised_as_its_profile_and_as_no_other(name: str, example
     from greenboost_py.profiles.profile import Example
 
     assert isinstance(example, Example)
-    for path, text in example.files.items():
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_text(text)
+    lay(tmp_path, example.files)
     root, argv = SysRoot(), shlex.split(example.command)
     selection = select(root, {}, look_at(argv, argv[0], root, str(tmp_path)))
     assert selection.profile is not None and selection.profile.name == name, selection.reason

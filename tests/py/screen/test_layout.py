@@ -236,6 +236,11 @@ def test_table_has_columns_only_for_tiers_in_use(full: Frame) -> None:
     assert text_of(row).split()[:4] == ["-", "?", "1.00", "GiB"]
 
 
+def test_program_in_a_container_is_named_with_it() -> None:
+    rows = table([ProgramUse(7, "fill", (), {"device": 9}, container="w\x1beb")], Order.HELD, 200, UNICODE)
+    assert text_of(rows[1]).split()[:3] == ["7", "fill", "(w?eb)"]
+
+
 def test_a_gpu_without_memory_figures_has_a_line_and_no_bars(empty: Frame) -> None:
     frame = replace(empty, gpus=(Gpu("0000:05:00.0", "GPU", False, 0, 0, 0, 0),))
     assert "GPU  0000:05:00.0  GPU\n\n" in text(frame, 80)

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from trees import lay
 
 from greenboost_py.base.errors import SensorError
 from greenboost_py.base.sysroot import SysRoot
@@ -22,9 +23,7 @@ OTHERS = (
 
 
 def proc(root: Path, cgroup: str | bytes, mountinfo: str | bytes, pid: int | str = "self") -> SysRoot:
-    for path, content in ((f"{pid}/cgroup", cgroup), ("self/mountinfo", mountinfo)):
-        (root / "proc" / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / "proc" / path).write_bytes(content if isinstance(content, bytes) else content.encode())
+    lay(root, {f"proc/{pid}/cgroup": cgroup, "proc/self/mountinfo": mountinfo})
     return SysRoot(root)
 
 
@@ -83,6 +82,46 @@ def test_read_cgroup_mounts_finds_those_that_may_count_memory(tmp_path: Path) ->
 def test_read_cgroup_mounts_without_proc_finds_none(tmp_path: Path) -> None:
     assert read_cgroup_mounts(SysRoot(tmp_path)) == ()
     assert locate_cgroup(SysRoot(tmp_path)) is None
+
+
+POD = "/kubepods.slice/pod7.slice/cri-1.scope"
+HOST = "28 23 0:25 /../../.. /host/sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "group"),
+    [
+        ("/", POD),
+        ("/worker", f"{POD}/worker"),
+        ("/..", "/kubepods.slice/pod7.slice"),
+        ("/../cri-2.scope", "/kubepods.slice/pod7.slice/cri-2.scope"),
+        ("/../../pod8.slice/cri-3.scope", "/kubepods.slice/pod8.slice/cri-3.scope"),
+        ("/../../../system.slice/ssh.service", "/system.slice/ssh.service"),
+        ("/../../..", ""),
+        ("/../../../..", None),
+        ("/../../../../a", None),
+    ],
+)
+@pytest.mark.parametrize("mountinfo", [V2 + HOST, HOST + V2])
+def test_locate_cgroup_in_a_container_that_sees_the_whole_hierarchy_finds_every_name(
+    tmp_path: Path, path: str, group: str | None, mountinfo: str
+) -> None:
+    top = "/host/sys/fs/cgroup"
+    for folder in (POD, "/kubepods.slice/pod7.slice/cri-2.scope", "/kubepods.slice/a/b", "/system.slice/a/b"):
+        (tmp_path / f"{top}{folder}"[1:]).mkdir(parents=True)
+    (tmp_path / "sys/fs").mkdir(parents=True)
+    (tmp_path / "sys/fs/cgroup").symlink_to(f"{top}{POD}")  # one inode, in two places
+    expected = None if group is None else place(2, path, *(folders(group, top) if group else (top,)))
+    assert locate_cgroup(proc(tmp_path, f"0::{path}\n", mountinfo, pid=77), 77) == expected
+
+
+def test_locate_cgroup_in_a_container_that_cannot_find_itself_knows_the_top_alone(tmp_path: Path) -> None:
+    (tmp_path / "sys/fs/cgroup").mkdir(parents=True)
+    (tmp_path / f"host/sys/fs/cgroup{POD}").mkdir(parents=True)
+    root = proc(tmp_path, "0::/../../x/y\n", V2 + HOST, pid=77)
+    assert locate_cgroup(root, 77) == place(2, "/../../x/y", "/host/sys/fs/cgroup")
+    own = proc(tmp_path, "0::/\n", V2 + HOST, pid=78)
+    assert locate_cgroup(own, 78) == place(2, "/", "/sys/fs/cgroup")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -171,6 +172,76 @@ def test_read_holders_counts_a_client_once_over_descriptors_and_processes(tmp_pa
 def test_read_holders_tells_clients_of_the_same_id_apart_by_their_gpu(tmp_path: Path) -> None:
     root = make_process(tmp_path, fds={3: fdinfo(1, vram_kib=8), 4: fdinfo(1, vram_kib=4, device=NVIDIA)})
     assert read_one(root).vram_bytes == {AMD: 8 * KIB, NVIDIA: 4 * KIB}
+
+
+MAPS = b"""\
+7f0000000000-7f0000400000 rw-s 10165d000 00:05 216                       /dev/dri/card0
+7f0000400000-7f0000401000 rw-s 00000000 00:05 217                        /dev/dri/card1
+7f0000500000-7f0000600000 r--p 00000000 fe:00 12                         /usr/lib/libc.so.6
+7f0000700000-7f0000800000 rw-p 00000000 00:00 0
+7f0000800000-7f0000c00000 rw-s 10125d000 00:05 216                       /dev/dri/card0
+"""
+
+SILENT = b"pos:\t0\nflags:\t02100002\nmnt_id:\t24\nino:\t216\n"
+
+
+def test_read_holders_of_a_driver_without_figures_counts_what_is_mapped_once(tmp_path: Path) -> None:
+    root = make_process(tmp_path, files={"maps": MAPS}, fds={3: SILENT, 4: SILENT}, link="/dev/dri/card0")
+    found = read_one(root)
+    assert (found.gpu_mapped_bytes, found.gtt_bytes) == (8 * MIB, {})
+    assert held_bytes(found, "ram") == 100 * KIB + 8 * MIB
+    assert held_bytes(found, "cgroup:/x") == 100 * KIB
+
+
+def test_read_holders_of_a_driver_with_figures_believes_them(tmp_path: Path) -> None:
+    root = make_process(tmp_path, files={"maps": MAPS}, fds={3: fdinfo(gtt_kib=9)}, link="/dev/dri/card0")
+    found = read_one(root)
+    assert (found.gpu_mapped_bytes, found.gtt_bytes) == (0, {AMD: 9 * KIB})
+
+
+def close_descriptors(root: Path, pid: int = 4242) -> None:
+    """As the kernel shows a process to who may trace it, and may not read its files."""
+    shutil.rmtree(root / f"proc/{pid}/fd")
+
+
+def test_read_holders_whose_descriptors_are_closed_to_it_goes_by_what_fdinfo_says(tmp_path: Path) -> None:
+    other = b"pos:\t0\nflags:\t02\nmnt_id:\t9\nino:\t7\n"
+    root = make_process(tmp_path, fds={2: other, 3: fdinfo(vram_kib=7, gtt_kib=9), 4: fdinfo(vram_kib=7, gtt_kib=9)})
+    close_descriptors(tmp_path)
+    assert read_one(root) == Holder(4242, 1000, "trainer", 712345, 100 * KIB, {AMD: 7 * KIB}, {AMD: 9 * KIB})
+
+
+def test_read_holders_whose_descriptors_are_closed_to_it_knows_a_silent_driver_by_its_inode(tmp_path: Path) -> None:
+    card = tmp_path / "dev/dri/card0"
+    card.parent.mkdir(parents=True)
+    card.touch()
+    silent = SILENT.replace(b"216", str(card.stat().st_ino).encode())
+    root = make_process(tmp_path, files={"maps": MAPS}, fds={3: silent})
+    close_descriptors(tmp_path)
+    assert read_one(root).gpu_mapped_bytes == 8 * MIB
+
+
+def test_read_holders_whose_descriptors_are_closed_to_it_names_malformed_files(tmp_path: Path) -> None:
+    root = make_process(tmp_path, fds={3: b"drm-client-id:\tx\ndrm-pdev:\t0000:c4:00.0\n", 4: fdinfo(gtt_kib=1)})
+    close_descriptors(tmp_path)
+    reading = read_holders(root)
+    assert [error.path for error in reading.errors] == ["/proc/4242/fdinfo/3"]
+    assert reading.holders[0].gtt_bytes == {AMD: KIB}
+
+
+@pytest.mark.parametrize(
+    "maps",
+    [
+        None,
+        b"",
+        b"\n\0",
+        b"7f0000400000-7f0000000000 rw-s 0 00:05 216 /dev/dri/card0\n",
+        b"x-y rw-s 0 0:5 2 /dev/dri/card0",
+    ],
+)
+def test_read_holders_of_mappings_that_say_nothing_counts_none(tmp_path: Path, maps: bytes | None) -> None:
+    root = make_process(tmp_path, files={"maps": maps}, fds={3: SILENT}, link="/dev/dri/card0")
+    assert read_one(root).gpu_mapped_bytes == 0
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from trees import lay
 
 from greenboost_py.base.errors import SensorError
 from greenboost_py.base.sysroot import SysRoot
@@ -21,9 +22,7 @@ MACHINES = {
 
 
 def parameter(root: Path, module: str, name: str, text: str | bytes) -> None:
-    path = root / f"sys/module/{module}/parameters/{name}"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    lay(root, {f"sys/module/{module}/parameters/{name}": text})
 
 
 @pytest.mark.parametrize("machine", MACHINES)

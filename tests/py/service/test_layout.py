@@ -17,7 +17,7 @@ from greenboost_py.base.config import Config
 from greenboost_py.base.errors import GreenboostError
 from greenboost_py.base.sysroot import SysRoot
 from greenboost_py.service import program
-from greenboost_py.service.layout import SYSTEM, Layout, Rights, exec_word, service_files, user_layout
+from greenboost_py.service.layout import SYSTEM, Layout, Rights, exec_word, networks_of, service_files, user_layout
 from greenboost_py.service.program import Program
 
 EXPOSURE_MAX = 20
@@ -61,7 +61,9 @@ def verify(analyze: str, unit: Path, *options: str) -> None:
     assert (ours, done.returncode) == ([], 0)
 
 
-@pytest.mark.parametrize("rights", [Rights(), Rights(True, True)], ids=["usual", "all"])
+@pytest.mark.parametrize(
+    "rights", [Rights(), Rights(True, True, ("10.0.0.0/8", "2001:db8::/32"))], ids=["usual", "all"]
+)
 def test_unit_of_the_system_is_clean_to_systemd(tmp_path: Path, analyze: str, rights: Rights) -> None:
     verify(analyze, written(tmp_path, SYSTEM, rights)[SYSTEM.unit])
 
@@ -124,7 +126,7 @@ def test_unit_leaves_the_daemon_what_it_needs() -> None:
         == ["CAP_SYS_PTRACE CAP_SYS_RESOURCE"]
     )
     assert values(text, "ExecStart") == ["/opt/g/bin/greenboost daemon"]
-    assert (values(text, "Type"), values(text, "WatchdogSec")) == (["notify"], ["30"])
+    assert (values(text, "Type"), values(text, "WatchdogSec")) == (["notify"], ["180"])
 
 
 def test_rights_beyond_the_usual_are_drop_ins_that_are_asked_for() -> None:
@@ -132,6 +134,13 @@ def test_rights_beyond_the_usual_are_drop_ins_that_are_asked_for() -> None:
     files = {file.path: file.text for file in service_files(SYSTEM, "/g", [], Rights(ttm_limit=True, terminate=True))}
     assert "CAP_KILL" in files[SYSTEM.drop_ins["terminate"]]
     assert "ProtectKernelTunables=no" in files[SYSTEM.drop_ins["ttm_limit"]]
+
+
+def test_networks_of_a_drop_in_are_those_that_it_was_written_with() -> None:
+    networks = ("10.0.0.0/8", "2001:db8::/32")
+    files = {file.path: file.text for file in service_files(SYSTEM, "/g", [], Rights(metrics=networks))}
+    assert networks_of(files[SYSTEM.drop_ins["metrics"]]) == networks
+    assert networks_of("") == networks_of("[Service]\nIPAddressAllow=::1\nIPAddressAllow=\n") == ()
 
 
 def test_ttm_commands_lend_and_take_back_the_two_files(tmp_path: Path) -> None:

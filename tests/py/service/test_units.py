@@ -2,6 +2,7 @@ import os
 from pathlib import Path
 
 import pytest
+from trees import lay
 
 from greenboost_py.base.errors import GreenboostError
 from greenboost_py.base.sysroot import SysRoot
@@ -13,10 +14,8 @@ OLLAMA = "[Service]\nExecStart=/usr/local/bin/ollama serve\nUser=ollama\n"
 
 
 def put(root: Path, path: str, text: str) -> Path:
-    place = root / path
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text(text)
-    return place
+    lay(root, {path: text})
+    return root / path
 
 
 def find(root: Path, name: str = "ollama.service") -> Unit:

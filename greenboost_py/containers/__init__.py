@@ -1,0 +1,1 @@
+"""GreenBoost in containers, by the Container Device Interface: what a runtime adds to a container that asks for it."""

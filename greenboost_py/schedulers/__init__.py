@@ -1,0 +1,1 @@
+"""What other people's schedulers import, each in its own process: Ray."""
