@@ -2,9 +2,10 @@
 
 import pytest
 from harness.boot import Boot
-from harness.guest import Guest, Hardware
+from harness.guest import Guest
 from harness.kernel import Kernel
 from harness.machine import machine_of
+from harness.qemu import Hardware
 
 from greenboost_py.kernel_params.command_line import edit, split
 from greenboost_py.kernel_params.facts import Facts, Iommu, read_facts

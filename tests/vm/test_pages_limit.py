@@ -2,7 +2,7 @@
 
 import pytest
 from harness.boot import Boot
-from harness.guest import Hardware
+from harness.qemu import Hardware
 
 from greenboost_py.base.sysroot import SysRoot
 from greenboost_py.kernel_params.command_line import split, value_of

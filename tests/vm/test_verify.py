@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from harness.boot import Boot
 from harness.grub import GrubSystem
-from harness.guest import Hardware
 from harness.kernel import Kernel
 from harness.machine import apply, machine_of
+from harness.qemu import Hardware
 
 from greenboost_py.base.sysroot import SysRoot
 from greenboost_py.kernel_params.bootloaders.grub_drop_in import GrubDropIn

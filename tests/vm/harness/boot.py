@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.guest import CONSOLE_WORDS, Guest, Hardware, run
+from harness.guest import Guest, run
 from harness.initramfs import initramfs
 from harness.kernel import Kernel
+from harness.qemu import CONSOLE_WORDS, DEADLINE_S, Hardware
+from harness.system import new_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,21 +32,22 @@ class Boot:
         files: Mapping[str, str] | None = None,
         hardware: Hardware | None = None,
         command_line: str | None = None,
+        deadline_s: float = DEADLINE_S,
     ) -> Guest:
         """Runs a script in a guest; every command of it has to succeed.
 
         Args:
-            script: see `init.sh` for the functions that it may use.
+            script: see `functions.sh` for what it may use.
             words: of the command line, beside those that the console needs.
             modules: those that the guest has.
             files: those that it has beside, by their paths without a leading slash.
             hardware: what it runs on.
             command_line: all of it, in place of `words`.
+            deadline_s: for how long it may run, in seconds.
         """
-        folder = self.log_dir / str(len(list(self.log_dir.iterdir())) + 1)
-        folder.mkdir()
+        folder = new_folder(self.log_dir)
         line = f"{CONSOLE_WORDS} quiet {words}" if command_line is None else command_line
-        guest = run(self.kernel, initramfs(self.kernel, script, modules, files), line, folder, hardware)
+        guest = run(self.kernel, initramfs(self.kernel, script, modules, files), line, folder, hardware, deadline_s)
         if guest.status:
             raise AssertionError(f"the guest's script failed ({guest.status}); {folder}:\n{guest.console}")
         return guest

@@ -31,7 +31,7 @@ class Cache:
         """
         digest = hashlib.sha256("\0".join(ingredients).encode()).hexdigest()[:16]
         place = self.folder / f"{name}-{digest}"
-        with self._locked():
+        with self._locked(name):
             if not place.is_dir():
                 unfinished = self.folder / f"unfinished-{name}"
                 shutil.rmtree(unfinished, ignore_errors=True)
@@ -47,8 +47,8 @@ class Cache:
         return tuple(sorted(self.folder.glob(f"{name}-????????????????")))
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self, name: str) -> Iterator[None]:
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("w") as lock:
+        with (self.folder / f"{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield

@@ -1,44 +1,11 @@
-"""A virtual machine: QEMU without KVM and without a network, with a deadline, and gone when it is done."""
+"""A virtual machine whose first process is a test's script: nothing runs in it but the kernel and that."""
 
-import os
-import signal
-import subprocess
 import tarfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.kernel import Kernel
-
-CONSOLE_WORDS = "console=ttyS0 panic=-1"
-"""What a command line needs so that the console is kept, and a panic ends the guest at once."""
-
-DEADLINE_S = 180
-"""A boot takes 3 s to 5 s; this is for one that hangs."""
-
-_EXIT_PORT = "isa-debug-exit,iobase=0xf4,iosize=0x04"
-
-
-class GuestError(Exception):
-    """A guest did not end by itself with a status."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hardware:
-    """What is emulated.
-
-    Attributes:
-        machine, cpu: as QEMU names them.
-        memory_mib: RAM, in MiB.
-        cpus: how many.
-        arguments: further ones of QEMU's, as disks, shared folders and graphics cards.
-    """
-
-    machine: str = "pc"
-    cpu: str = "EPYC-v1"
-    memory_mib: int = 512
-    cpus: int = 1
-    arguments: tuple[str, ...] = ()
+from harness.qemu import DEADLINE_S, Hardware, kernel_arguments, run_qemu, serial
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +31,14 @@ class Guest:
         return (self.tree / path).read_text().removesuffix("\n")
 
 
-def run(kernel: Kernel, initramfs: bytes, command_line: str, folder: Path, hardware: Hardware | None = None) -> Guest:
+def run(
+    kernel: Kernel,
+    initramfs: bytes,
+    command_line: str,
+    folder: Path,
+    hardware: Hardware | None = None,
+    deadline_s: float = DEADLINE_S,
+) -> Guest:
     """Boots a kernel, and waits until the guest ends.
 
     Args:
@@ -73,53 +47,14 @@ def run(kernel: Kernel, initramfs: bytes, command_line: str, folder: Path, hardw
         command_line: the kernel's, all of it; see `CONSOLE_WORDS`.
         folder: an empty one, for the console's log and what is kept.
         hardware: what it runs on.
+        deadline_s: for how long it may run, in seconds.
 
     Raises:
-        GuestError: it was still running at the deadline, or ended without a status, as after a panic.
+        GuestError: as `run_qemu`.
     """
-    (folder / "initramfs").write_bytes(initramfs)
-    with (folder / "qemu.log").open("wb") as log:
-        returned = _wait(_qemu(kernel, command_line, folder, hardware or Hardware()), log.fileno())
-    console = (folder / "console.log").read_text(errors="replace") if (folder / "console.log").exists() else ""
-    if returned is None or returned <= 1 or returned % 2 == 0:
-        how = "was still running" if returned is None else f"ended without a status (QEMU: {returned})"
-        said = "\n".join([(folder / "qemu.log").read_text(errors="replace"), *console.splitlines()[-80:]])
-        raise GuestError(f"the guest {how}; {folder}:\n{said}")
+    boot = (*serial("kept", folder / "kept.tar"), *kernel_arguments(kernel, initramfs, command_line, folder))
+    status, console = run_qemu(boot, folder, hardware or Hardware(), deadline_s)
     tree = folder / "kept"
     with tarfile.open(folder / "kept.tar") as archive:
         archive.extractall(tree, filter="data")
-    return Guest(returned // 2 - 1, console, tree)
-
-
-def _qemu(kernel: Kernel, command_line: str, folder: Path, hardware: Hardware) -> Sequence[str]:
-    def serial(name: str, path: Path) -> tuple[str, ...]:
-        return "-chardev", f"file,id={name},path={path}", "-serial", f"chardev:{name}"
-
-    return (
-        # Whatever ends us ends the guest.
-        *("setpriv", "--pdeathsig", "KILL", "--"),
-        *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
-        *("-machine", f"{hardware.machine},accel=tcg", "-cpu", hardware.cpu),
-        *("-m", f"{hardware.memory_mib}M", "-smp", str(hardware.cpus)),
-        *serial("console", folder / "console.log"),
-        *serial("kept", folder / "kept.tar"),
-        *("-device", _EXIT_PORT),
-        *hardware.arguments,
-        *("-kernel", str(kernel.image), "-initrd", str(folder / "initramfs"), "-append", command_line),
-    )
-
-
-def _wait(argv: Sequence[str], log: int) -> int | None:
-    """Runs a program in a process group of its own, of which nothing is left.
-
-    Returns:
-        Its exit status, negative where a signal ended it; None: it was still running at the deadline.
-    """
-    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True) as process:
-        try:
-            return process.wait(DEADLINE_S)
-        except subprocess.TimeoutExpired:
-            return None
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
+    return Guest(status, console, tree)

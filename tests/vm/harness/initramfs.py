@@ -3,14 +3,17 @@
 import shutil
 import stat
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 from harness import cpio
 from harness.kernel import Kernel
 
-_INIT = Path(__file__).with_name("init.sh")
+_INIT, FUNCTIONS, _TO_DISK = (Path(__file__).with_name(name) for name in ("init.sh", "functions.sh", "to_disk.sh"))
+
+_DISK_MODULES = ("virtio_pci", "virtio_blk", "ext4", "crc32c_generic", "9p", "9pnet_virtio")
+"""A disk's, its file system's, and a shared folder's; some kernels have no use for some of them."""
 
 _KMOD_NAMES = ("modprobe", "rmmod")
 
@@ -26,19 +29,37 @@ def initramfs(
 
     Args:
         kernel: the one that will unpack it.
-        script: for busybox's sh, which stops at the first command that fails; `init.sh` has the functions it may use.
+        script: for busybox's sh, which stops at the first command that fails; `functions.sh` has what it may use.
         modules: those that modprobe shall find, beside what they need.
         files: further ones, by their paths without a leading slash.
     """
+    own = (cpio.file("functions", FUNCTIONS.read_bytes()), cpio.file("test", script.encode()))
+    return _archive(kernel, _INIT, modules, (*own, *_texts(files or {})))
+
+
+def initramfs_to_disk(kernel: Kernel, modules: Sequence[str] = ()) -> bytes:
+    """An archive that goes on with the system on the disk: `to_disk.sh`.
+
+    Args:
+        kernel: the one that will unpack it; the disk need not have its modules.
+        modules: those that the system shall find, beside what the disk needs.
+    """
+    return _archive(kernel, _TO_DISK, (*filter(kernel.has, _DISK_MODULES), *modules), ())
+
+
+def _archive(kernel: Kernel, init: Path, modules: Sequence[str], more: Iterable[cpio.Entry]) -> bytes:
     entries = [
         cpio.Entry("dev/console", stat.S_IFCHR | 0o600, device=(5, 1)),
-        cpio.file("init", _INIT.read_bytes(), 0o755),
-        cpio.file("test", script.encode()),
+        cpio.file("init", init.read_bytes(), 0o755),
         *_programs(),
         *_modules(kernel, modules),
-        *(cpio.file(path, text.encode()) for path, text in (files or {}).items()),
+        *more,
     ]
     return cpio.archive(entries)
+
+
+def _texts(files: Mapping[str, str]) -> Iterator[cpio.Entry]:
+    return (cpio.file(path, text.encode()) for path, text in files.items())
 
 
 def _programs() -> Iterator[cpio.Entry]:

@@ -2,18 +2,27 @@
 
 import lzma
 import re
+import shutil
 import struct
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.apt import Apt
 from harness.cache import Cache
 
-DEFAULT_PACKAGE = "linux-image-amd64"
+_PACKAGE = "linux-image-amd64"
 """Depends on the newest kernel of the release; the cloud kernels have no DRM, so no TTM."""
 
-_DEPENDS = re.compile(r"^Depends: (linux-image-[a-z0-9.+-]+) \(= ([^)]+)\)", re.MULTILINE)
+_DEPENDS = re.compile(r"^Depends: .*?(linux-image-[a-z0-9.+-]+) \(= ([^)]+)\)", re.MULTILINE)
+_PARTS = re.compile(r"(linux-(?:base|binary|modules)-[a-z0-9.+-]+) \(= ([^)]+)\)")
+_NEVER_LOADED = (
+    "sound",
+    *(f"drivers/{kind}" for kind in ("iio", "infiniband", "net", "scsi", "staging", "usb")),
+)
+"""Half of a kernel's modules, none of which a GPU's driver needs; depmod reads every one that is there."""
+
 _MODULE = re.compile(r"(?P<name>[^/]+)\.ko(?:\.xz|\.zst)?$")
 
 
@@ -38,73 +47,97 @@ class Kernel:
         """What it calls itself: 6.1.0-47-amd64."""
         return self.modules.name
 
+    def has(self, name: str) -> bool:
+        """Whether it has a module, as a file or built in."""
+        return _plain(name) in self._paths()
+
     def with_dependencies(self, names: Iterable[str]) -> tuple[str, ...]:
         """The files of some modules and of all that they need, relative to `modules`, in an order they can be loaded in.
+
+        What is built in has no file.
 
         Raises:
             KeyError: there is no such module.
         """
-        paths, needs = {}, {}
-        for line in (self.modules / "modules.dep").read_text().splitlines():
-            path, _, needed = line.partition(":")
-            paths[_name_of(path)] = path
-            needs[path] = needed.split()
+        paths = self._paths()
+        lines = (line.partition(":") for line in (self.modules / "modules.dep").read_text().splitlines())
+        needs = {path: needed.split() for path, _, needed in lines}
         ordered: dict[str, None] = {}
         for name in names:
-            path = paths[name.replace("-", "_")]
+            path = paths[_plain(name)]
             # depmod lists what a module needs so that the last is to be loaded first.
-            ordered |= dict.fromkeys([*reversed(needs[path]), path])
+            ordered |= dict.fromkeys([*reversed(needs[path]), path]) if path is not None else {}
         return tuple(ordered)
 
+    def _paths(self) -> dict[str, str | None]:
+        """Its modules' files, by name; None: built in."""
+        lists = {name: (self.modules / f"modules.{name}").read_text().splitlines() for name in ("builtin", "dep")}
+        files = (line.partition(":")[0] for line in lists["dep"])
+        return {_name_of(path): None for path in lists["builtin"]} | {_name_of(path): path for path in files}
 
-def get_kernel(cache: Cache, package: str = DEFAULT_PACKAGE) -> Kernel:
+
+def get_kernel(cache: Cache, name: str = "kernel", source: Callable[[], Apt] = Apt) -> Kernel:
     """Debian's kernel: the one that apt would install, or, where it cannot be downloaded, one that is in the cache.
 
     Args:
         cache: where it is kept.
-        package: the one that depends on it.
+        name: what it is called there.
+        source: where its packages come from.
 
     Raises:
         NoKernelError: there is none.
     """
     try:
-        image, version = _newest(package)
-        folder = cache.made("kernel", (image, version), lambda place: _unpack(image, version, place))
+        apt = source()
+        packages = _packages(apt)
+        words = (*(word for package in packages for word in package), *_NEVER_LOADED)
+        folder = cache.made(name, words, lambda place: _unpack(apt, packages, place))
     except (subprocess.CalledProcessError, FileNotFoundError, LookupError) as error:
-        folders = cache.all("kernel")
+        folders = cache.all(name)
         if not folders:
             said = getattr(error, "stderr", "") or str(error)
-            raise NoKernelError(f"no kernel in {cache.folder}, and {package} cannot be downloaded: {said}") from error
+            raise NoKernelError(f"no {name} in {cache.folder}, and none can be downloaded: {said}") from error
         folder = folders[-1]
-    (modules,) = (folder / "lib/modules").iterdir()
+    modules = _modules_of(folder)
     plain = folder / "boot/vmlinux"
     return Kernel(plain if plain.exists() else folder / f"boot/vmlinuz-{modules.name}", modules)
 
 
-def _newest(package: str) -> tuple[str, str]:
-    """The package that holds the kernel, and its version.
+def _packages(apt: Apt) -> list[tuple[str, str]]:
+    """The packages that hold the newest kernel, with their versions: one, or since Linux 7 one for each part.
 
     Raises:
         LookupError: apt knows of none.
     """
-    shown = _run("apt-cache", "show", "--no-all-versions", package)
-    found = _DEPENDS.search(shown)
+    found = _DEPENDS.search(apt.show(_PACKAGE))
     if found is None:
-        raise LookupError(f"{package} depends on no kernel")
-    return found[1], found[2]
+        raise LookupError(f"{_PACKAGE} depends on no kernel")
+    image = (found[1], found[2])
+    return [image, *_PARTS.findall(apt.show(image[0]))]
 
 
-def _unpack(package: str, version: str, folder: Path) -> None:
-    # As whoever runs this: apt's own user could not write here.
-    _run("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", f"{package}={version}", folder=folder)
-    (deb,) = folder.glob("*.deb")
-    _run("dpkg-deb", "--extract", str(deb), ".", folder=folder)
-    deb.unlink()
-    (modules,) = (folder / "lib/modules").iterdir()
-    _run("depmod", "--basedir", str(folder), modules.name)
+def _unpack(apt: Apt, packages: list[tuple[str, str]], folder: Path) -> None:
+    for package, version in packages:
+        apt.unpack(package, version, folder)
+    usr = folder / "usr/lib/modules"
+    if usr.exists():
+        (folder / "lib").mkdir(exist_ok=True)
+        usr.rename(folder / "lib/modules")
+    modules = _modules_of(folder)
+    for kind in _NEVER_LOADED:
+        shutil.rmtree(modules / "kernel" / kind)
+    if (modules / "vmlinuz").exists():  # since Linux 7; the folder's boot/ is then empty
+        (folder / "boot").mkdir(exist_ok=True)
+        (modules / "vmlinuz").rename(folder / f"boot/vmlinuz-{modules.name}")
+    subprocess.run(("depmod", "--basedir", str(folder), modules.name), capture_output=True, text=True, check=True)
     plain = unpacked((folder / f"boot/vmlinuz-{modules.name}").read_bytes())
     if plain is not None:
         (folder / "boot/vmlinux").write_bytes(plain)
+
+
+def _modules_of(folder: Path) -> Path:
+    (modules,) = (folder / "lib/modules").iterdir()
+    return modules
 
 
 def unpacked(image: bytes) -> bytes | None:
@@ -122,9 +155,8 @@ def unpacked(image: bytes) -> bytes | None:
 
 def _name_of(path: str) -> str:
     found = _MODULE.search(path)
-    return found["name"].replace("-", "_") if found else path
+    return _plain(found["name"]) if found else path
 
 
-def _run(*argv: str, folder: Path | None = None) -> str:
-    done = subprocess.run(argv, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
-    return done.stdout
+def _plain(name: str) -> str:
+    return name.replace("-", "_")
