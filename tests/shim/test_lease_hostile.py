@@ -7,8 +7,8 @@ import socket
 import pytest
 import stand_in
 from harness import run, run_program, succeed
+from leasing import ended_well, started
 from stand_in import ACQUIRE, CLOSE, HELLO, StandIn, reply
-from test_lease import ended_well, started
 
 MIB = 1 << 20
 CARD = {"FAKECUDA_VRAM": "64MiB", "fallback": "host"}
