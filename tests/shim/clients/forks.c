@@ -126,10 +126,12 @@ static void run_again(void)
 {
 	char device[16];
 	char vram[32];
+	char slack[32];
 
 	snprintf(device, sizeof device, "%d", options.device);
 	snprintf(vram, sizeof vram, "%llu", (unsigned long long)options.vram);
-	execl("/proc/self/exe", "forks", "--device", device, "--vram", vram, "before", (char *)NULL);
+	snprintf(slack, sizeof slack, "%llu", (unsigned long long)options.slack);
+	execl("/proc/self/exe", "forks", "--device", device, "--vram", vram, "--slack", slack, "before", (char *)NULL);
 	client_fail("exec failed");
 }
 
