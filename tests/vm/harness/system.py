@@ -11,7 +11,7 @@ from harness.kernel import Kernel
 from harness.qemu import CONSOLE_WORDS, DEADLINE_S, Hardware, kernel_arguments, run_qemu
 
 SYSTEM = Hardware(memory_mib=1024)
-"""One processor: two that share a busy one take 1.2 times its time, waiting for each other."""
+"""One processor: emulated ones wait for each other, and two guests run at once."""
 
 _RUN = """\
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
